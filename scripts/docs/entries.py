@@ -63,6 +63,7 @@ WHY = {
     ("stages/release", "backend/unanswered"): "a relayed message has its answer: its permit is given back",
     ("stages/release", "stages/launch"): "a request that does not reach its backend gives its permit back",
     ("stages/release", "stages/mirror"): "a copy that is not needed any more gives its permit back",
+    ("stages/restrict", "stages/divert"): "the same words for a refusal",
     ("stages/resolve", "shadow/crosscheck"): "a cross-check asks a version that is known",
     ("stages/resolve", "shadow/mirror"): "a copy asks a shadow that is known",
     ("stages/resolve", "stages/decode"): "the words for a model or version that is not served",

@@ -79,7 +79,7 @@ def fault_of(command_line: str) -> str:
         return f"no command {words[0]}"
     parser = commands.parser_of(words[0])
     below = commands.subcommands(parser)
-    if below and len(words) > 1 and words[1].islower():
+    if below and len(words) > 1 and words[1].islower() and not words[1].startswith("-"):
         if words[1] not in below:
             return f"{words[0]} has no {words[1]}"
         parser = below[words[1]]

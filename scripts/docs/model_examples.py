@@ -34,6 +34,7 @@ models:
       - value: {probabilities: [[0.5, 0.5]]}
     anomaly: {mode: tag}
     outputs: {probabilities: {classes: true}}
+    detection: {mode: observe}
     canary: {interval: 5m}
     capture: {share: 0.05}
     scan: {refuse: high}
@@ -75,6 +76,31 @@ models:
   fraud:
     capture:
       retention: {days: 90, size: 100GiB}
+""",
+    "models.NAME.detection": """
+access: {keys: keys.json, rules: [{identity: "*", models: ["*"]}]}
+models:
+  fraud:
+    detection:
+      mode: act
+      strongest: fallback
+      labelled: false
+      budget: 20000
+      near_duplicates: restrict
+      delay: 2s
+      block: 10m
+      identities:
+        "sensor-*": {near_duplicates: allow}
+""",
+    "models.NAME.detection.identities.NAME": """
+access: {keys: keys.json, rules: [{identity: "*", models: ["*"]}]}
+models:
+  fraud:
+    detection:
+      mode: act
+      identities:
+        "sensor-*": {near_duplicates: allow, by: key}
+        partner: {mode: observe, strongest: round, labelled: true, budget: 100000}
 """,
     "models.NAME.scan": """
 models:

@@ -22,6 +22,7 @@ MEANING = {
     "MESSAGE_TOO_LARGE": "The message is larger than `limits.message_size`.",
     "INFLATED_TOO_LARGE": "The compressed message is larger than `limits.message_size` once it is inflated.",
     "INFLIGHT_BYTES": "`limits.inflight_bytes` is used up, or the share of the caller in it (`limits.inflight_share`).",
+    "RESTRICTED": "Detection suspects the caller, or an operator restricts it (`models.NAME.detection`).",
     "RELAYED_STREAMS": "The caller has its share of the streams to the upstream.",
     "MALFORMED_FRAMING": "The bytes are not gRPC framing.",
     "MALFORMED_MESSAGE": "The bytes are not a message of the method.",

@@ -27,12 +27,16 @@ sealing: {identities: [{file: model.key}]}
 integrity: {require: warn, keys: {release: release.pem}}
 health: {interval: 5s}
 breaker: {consecutive_failures: 5}
+detection: {identities: 1048576}
 drain: {delay: 5s}
 access_log: {sample: 0.01, file: access.jsonl}
 observations: {memory: 4MiB}
 log: {format: json}
 models:
   fraud: {deadline: 50ms}
+""",
+    "detection": """
+detection: {identities: 4194304}
 """,
     "scan": """
 scan: {refuse: high}

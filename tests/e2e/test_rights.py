@@ -39,7 +39,8 @@ IDENTITIES = [f"{role}-{pattern}" for role in ROLES for pattern in PATTERNS]
 STRANGER = "stranger"  # whose name is proved, and that no binding is for
 FIRST_UID = 61_000
 SLOW = {"RollingRestart", "Reload", "Drain"}  # where they are allowed: asked for once, since they are of no model
-NAMED = {"SetLimit", "UnsetLimit"}  # the method itself asks for the right to the model that is named
+NAMED = {"SetLimit", "UnsetLimit", "Suspects", "RestrictIdentity", "PardonIdentity"}
+"""The method itself asks for the right to the model that is named."""
 DRAINS = "operator-all"  # at the end
 
 Call = tuple[str, bytes]  # method and request
@@ -72,6 +73,9 @@ def requests_of(model: str) -> dict[str, Any]:
         "SetLimit": {"kind": "model", "name": model, "rate": "many", "seconds": 60},
         "UnsetLimit": {"kind": "model", "name": model},
         "OverrideBreaker": {"model": model, "action": "auto"},
+        "Suspects": {"model": model},
+        "RestrictIdentity": {"name": "team-a", "model": model, "step": "block", "seconds": 0},
+        "PardonIdentity": {"name": "team-a", "model": model},
         "Proposals": {},
         "Approve": {"number": 77},
         "Reject": {"number": 77},

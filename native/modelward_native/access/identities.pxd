@@ -23,6 +23,7 @@ cdef class Identities:
     cdef dict grants              # tuple of rule numbers -> Granted
     cdef dict models              # name -> number; only ever grows
     cdef object rules             # modelward.access.rules.Rules
+    cdef object patterns          # (source, name) -> bits (access.identity.Identity.patterns); None: none
     cdef object shares            # (source, name) -> limit, weight, highest and lowest priority; None: all have the same
 
     cdef int share(self, uint32_t number) except -1

@@ -122,6 +122,7 @@ cdef class Identities:
         identity.limit, identity.weight, identity.highest, identity.lowest = 0, 1, 0, 0
         if self.shares is not None:
             identity.limit, identity.weight, identity.highest, identity.lowest = self.shares(*self.names[number])
+        identity.patterns = 0 if self.patterns is None else self.patterns(*self.names[number])
         return 0
 
     def set_shares(self, shares not None):
@@ -129,6 +130,13 @@ cdef class Identities:
         highest and lowest priority (0: as for all)."""
         cdef uint32_t i
         self.shares = shares
+        for i in range(<uint32_t>len(self.names)):
+            self.share(i)
+
+    def set_patterns(self, patterns not None):
+        """Which policies of detection are for an identity: (source, name) -> bits of their patterns."""
+        cdef uint32_t i
+        self.patterns = patterns
         for i in range(<uint32_t>len(self.names)):
             self.share(i)
 

@@ -34,6 +34,7 @@ cdef struct Identity:             # a verified caller; another may take its slot
     uint8_t highest               # priority that its requests may ask for, 1 the highest; 0: as every identity's
     uint8_t lowest
     uint8_t weight                # of its share of a backend
+    uint64_t patterns             # of modelward_native.detect.policy that fit it, as bits
     uint32_t limit                # its own, or 0: modelward_native.limits.limit.Payers
 
 

@@ -13,6 +13,7 @@ from modelward_native.request.tensor cimport MW_MAX_RANK, mw_dtype, mw_span, mw_
 from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.wire.types cimport Conn, Stream, Wire
 from modelward_native.backend.upstream_call cimport UpstreamCall
+from modelward_native.detect.policy cimport Policy
 from modelward_native.request.model cimport Model, ShadowLink
 from modelward_native.shadow.stats cimport mw_shadow_stats
 
@@ -73,6 +74,8 @@ cdef struct Exchange:
     bint empty                    # an input has no elements
     uint8_t opaque                # enum Opaque; only where an upstream answers
     bint mirrored                 # a caller that may say so marked it as a copy: no shadow gets it
+    const Policy *policy          # borrowed from `asked`: of its caller; NULL: it is not watched
+    uint8_t step                  # mw_step (detect/suspicion.h): what its caller gets, as it was when the message came
     bint reply_ready              # waits for its turn in a stream
     double score
     Payers payers                 # of what it costs; the model's meter is borrowed

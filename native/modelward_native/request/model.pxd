@@ -8,6 +8,8 @@ cdef struct ShadowLink
 
 from modelward_native.backend.admit cimport mw_concurrency, mw_waiting
 from modelward_native.observe.observed cimport Observed
+from modelward_native.detect.policy cimport Policy
+from modelward_native.detect.suspicion cimport mw_suspicion
 from modelward_native.shadow.evidence cimport Evidence
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.telemetry.histogram cimport mw_histogram
@@ -187,6 +189,10 @@ cdef struct Model:                # owned by a modelward_native.request.served.S
     Observed *observed            # owned; NULL: nothing is
     bint has_scores               # the next is set: an output is declared to hold class scores
     mw_declared_scores scores     # its name is borrowed from the Engine
+    const Policy *policies        # borrowed from a detect.policy.Policies that the Served holds
+    uint32_t policy_count         # 0: no identity is watched
+    mw_suspicion *suspicion       # borrowed: who is how suspicious; NULL until it is attached, or without room
+    uint64_t suspect_key          # the model's part of the keys there
     Fallback *fallbacks           # owned
     uint32_t fallback_count
     LastGood *last_good           # borrowed from a LastGoodAnswers that the Served holds; NULL for no such fallback

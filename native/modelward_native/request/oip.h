@@ -135,6 +135,7 @@ typedef struct {
     mw_span model_name, model_version, id;
     mw_span fallback,
         fallback_source;  /* parameters modelward_fallback, modelward_fallback_source; absent when size is 0 */
+    mw_span restricted;   /* parameter modelward_restricted; likewise */
     double anomaly_score; /* parameter modelward_anomaly_score */
     uint8_t has_anomaly_score;
     uint8_t anomaly, has_anomaly; /* parameter modelward_anomaly */

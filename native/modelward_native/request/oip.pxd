@@ -76,6 +76,7 @@ cdef extern from "oip.h" nogil:
         mw_span id
         mw_span fallback
         mw_span fallback_source
+        mw_span restricted
         double anomaly_score
         uint8_t has_anomaly_score
         uint8_t anomaly

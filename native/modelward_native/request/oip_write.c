@@ -12,6 +12,7 @@ static uint8_t *put_string(uint8_t *at, uint32_t field, mw_span s) {
 
 static const char key_fallback[] = "modelward_fallback";
 static const char key_fallback_source[] = "modelward_fallback_source";
+static const char key_restricted[] = "modelward_restricted";
 static const char key_anomaly_score[] = "modelward_anomaly_score";
 static const char key_anomaly[] = "modelward_anomaly";
 static const char key_final[] = "triton_final_response";
@@ -28,6 +29,7 @@ static size_t string_parameter_size(size_t key, mw_span s) {
 static size_t parameters_size(const mw_reply *r) {
     return string_parameter_size(KEY_SIZE(key_fallback), r->fallback) +
            string_parameter_size(KEY_SIZE(key_fallback_source), r->fallback_source) +
+           string_parameter_size(KEY_SIZE(key_restricted), r->restricted) +
            (r->has_anomaly_score ? parameter_size(KEY_SIZE(key_anomaly_score), 1 + sizeof(double)) : 0) +
            (r->has_anomaly ? parameter_size(KEY_SIZE(key_anomaly), 2) : 0) +
            (r->final_response ? parameter_size(KEY_SIZE(key_final), 2) : 0);
@@ -54,6 +56,7 @@ static uint8_t *put_bool_parameter(uint8_t *at, const char *key, size_t key_size
 static uint8_t *put_parameters(uint8_t *at, const mw_reply *r) {
     at = put_string_parameter(at, key_fallback, KEY_SIZE(key_fallback), r->fallback);
     at = put_string_parameter(at, key_fallback_source, KEY_SIZE(key_fallback_source), r->fallback_source);
+    at = put_string_parameter(at, key_restricted, KEY_SIZE(key_restricted), r->restricted);
     if (r->has_anomaly_score) {
         at = put_parameter_key(at, key_anomaly_score, KEY_SIZE(key_anomaly_score), 1 + sizeof(double));
         *at++ = (uint8_t)MW_TAG(PARAMETER_DOUBLE, MW_WIRE_I64);

@@ -19,6 +19,7 @@ from modelward_native.request.verdict cimport (
 from modelward_native.stages.admit cimport admit
 from modelward_native.stages.deadline cimport deadline
 from modelward_native.stages.decode cimport decode
+from modelward_native.stages.divert cimport divert
 from modelward_native.stages.fallback cimport fallback
 from modelward_native.stages.identify cimport identify
 from modelward_native.stages.inflate cimport inflate
@@ -32,6 +33,7 @@ from modelward_native.stages.record cimport record
 from modelward_native.stages.release cimport release
 from modelward_native.stages.reply cimport reply
 from modelward_native.stages.resolve cimport resolve
+from modelward_native.stages.restrict cimport restrict
 from modelward_native.stages.score cimport score
 from modelward_native.stages.send cimport send
 from modelward_native.stages.stage cimport GO_ON, STOP, Result
@@ -111,6 +113,7 @@ at_message(MessageRow("resolve", resolve, UNTIMED, "MALFORMED_MESSAGE",
                       "the next stages depend on the model; nothing is decoded for it"))
 at_message(MessageRow("permit", permit, STAGE_ACCESS, "PERMISSION_DENIED UNAUTHENTICATED",
                       "a caller that may not ask the model takes nothing from a budget"))
+at_message(MessageRow("restrict", restrict, UNTIMED, "RESTRICTED", "a blocked caller costs one look, and takes nothing from a budget"))
 at_message(MessageRow("limit", limit, STAGE_LIMIT, "PEER_LIMIT IDENTITY_LIMIT MODEL_LIMIT TOTAL_LIMIT",
                       "nothing more is spent on a request that has no budget left"))
 after_inflate = at_message(MessageRow(
@@ -120,6 +123,8 @@ at_message(MessageRow("decode", decode, STAGE_DECODE, "MALFORMED_MESSAGE INVALID
                       "NO_UPSTREAM UNSUPPORTED_FEATURE PERMISSION_DENIED UNAUTHENTICATED",
                       "what passes is a request that its model takes"))
 at_message(MessageRow("score", score, STAGE_SCORE, "ANOMALY", "needs the tensors"))
+at_message(MessageRow("divert", divert, UNTIMED, "RESTRICTED",
+                      "its rows are scored, so that evidence falls again with honest ones"))
 at_message(MessageRow("deadline", deadline, UNTIMED, "DEADLINE", "the timer is set before the request may wait for anything"))
 at_message(MessageRow("admit", admit, UNTIMED, "QUEUE_FULL SHED INFEASIBLE CANARY NO_VERSION CRASH NO_UPSTREAM RELAYED_STREAMS "
                       "UNSUPPORTED_FEATURE INFLIGHT_BYTES OUT_OF_MEMORY",

@@ -15,3 +15,6 @@ cdef bint reply_from_constants(Exchange *x, const Fallback *fallback, Buffer *ou
 cdef bint reply_from_upstream(Exchange *x, const Fallback *fallback, Buffer *framed) noexcept
 cdef bint reply_stream_error(Exchange *x, Verdict *verdict, Buffer *out) noexcept
 cdef const char *fallback_name(int reason) noexcept
+# Whether its client is told that a fallback answers; and the step that it is told of, NULL for none.
+cdef bint is_told(const Exchange *x) noexcept
+cdef const char *restriction_told(const Exchange *x) noexcept

@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memmove, memset, strlen
 
+from modelward_native.detect.suspicion cimport MW_STEP_DELAY, MW_STEP_FALLBACK, MW_STEP_ROUND, MW_STEP_TOP_CLASS
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.holding cimport count_bytes, grow_beside, pay_for
@@ -12,8 +13,8 @@ from modelward_native.backend.run cimport mw_run, mw_run_output
 from modelward_native.request.protobuf cimport MW_HEADER_BYTES, mw_field_size, mw_put_bytes, mw_put_header
 from modelward_native.request.tensor cimport MW_BYTES, MW_MAX_TENSORS, mw_span
 from modelward_native.request.verdict cimport (
-    REASON_ANOMALY, REASON_CANARY, REASON_CRASH, REASON_DEADLINE, REASON_INFEASIBLE, REASON_QUEUE_FULL, REASON_SHED, Verdict,
-    describe)
+    REASON_ANOMALY, REASON_CANARY, REASON_CRASH, REASON_DEADLINE, REASON_INFEASIBLE, REASON_QUEUE_FULL, REASON_RESTRICTED,
+    REASON_SHED, Verdict, describe)
 
 cdef enum:
     STREAM_ERROR = 1              # fields of ModelStreamInferResponse
@@ -35,7 +36,28 @@ cdef const char *fallback_name(int reason) noexcept:
         return "crash"
     if reason == REASON_CANARY:
         return "canary"
+    if reason == REASON_RESTRICTED:
+        return "restricted"
     return "failure"
+
+
+cdef bint is_told(const Exchange *x) noexcept:
+    """That a fallback answers: not to a restricted caller who is not to know."""
+    return x.fallback_reason != REASON_RESTRICTED or x.policy == NULL or x.policy.labelled
+
+
+cdef const char *restriction_told(const Exchange *x) noexcept:
+    if x.policy == NULL or not x.policy.labelled:
+        return NULL
+    if x.step == MW_STEP_ROUND:
+        return "round"
+    if x.step == MW_STEP_TOP_CLASS:
+        return "top_class"
+    if x.step == MW_STEP_DELAY:
+        return "delay"
+    if x.step == MW_STEP_FALLBACK:
+        return "fallback"
+    return NULL
 
 
 cdef mw_span span_of(const char *text) noexcept:
@@ -55,9 +77,10 @@ cdef void begin(mw_reply *reply, const mw_reply_output *outputs, Exchange *x, co
     reply.id = x.id
     reply.output = outputs
     reply.final_response = x.streaming    # as Triton says of every model whose requests have one answer each
-    if fallback != NULL:
+    if fallback != NULL and is_told(x):
         reply.fallback = span_of(fallback_name(x.fallback_reason))
         reply.fallback_source = span_of(fallback.source)
+    reply.restricted = span_of(restriction_told(x))
     if tell:
         reply.has_anomaly = 1
         reply.anomaly = 1

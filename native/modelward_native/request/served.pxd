@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from modelward_native.backend.engine cimport Engine
+from modelward_native.detect.suspicion cimport Suspicion
 from modelward_native.request.model cimport Model
 from modelward_native.region.region cimport Region
 
@@ -18,7 +19,9 @@ cdef class Served:
     cdef int64_t memory           # Engine.memory, from when it is served
     cdef int64_t limit_tat        # of the limit, until it is attached to a region
     cdef list keep                # Python objects whose memory the model points into
-    cdef int attach(self, Region region, bint shared) except -1
+    cdef Suspicion suspicion      # keeps the table that the model points to
+    cdef int attach(self, Region region, bint shared, Suspicion suspicion=*) except -1
+    cdef int watch(self, Suspicion suspicion) except -1
 
 # ValueError where a tensor of a signature, as (name, datatype, shape), cannot stand for another. what: "input" or "output".
 cdef int check_fits(tuple wanted, tuple given, str what) except -1

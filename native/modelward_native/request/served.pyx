@@ -11,6 +11,8 @@ import logging
 
 from modelward_native.backend.engine cimport Engine
 from modelward_native.observe.writer cimport free_observed, new_observed
+from modelward_native.detect.policy cimport Policies
+from modelward_native.detect.suspicion cimport Suspicion
 from modelward_native.limits.limit cimport CELL, LIMIT_TEXT, Limit, make_limit, mw_cell
 from modelward_native.request.model cimport *
 from modelward_native.score.profile cimport mw_score_row_size, mw_score_scratch_size
@@ -185,6 +187,12 @@ cdef class Served:
         m.scores.batch = m.has_batch_axis
         m.has_scores = True
 
+    def set_detection(self, Policies policies not None):
+        """What becomes of suspected identities."""
+        self.keep.append(policies)
+        self.model.policies = policies.policy
+        self.model.policy_count = policies.count
+
     def set_fallbacks(self, list fallbacks):
         """Each fallback is a Served that answers in this one's place, the LastGoodAnswers of its own engine, or a list with
         (shape, raw bytes, repeats) of each output.
@@ -231,7 +239,15 @@ cdef class Served:
                 fallback.constants[i].raw.size = len(raw)
                 fallback.constants[i].repeats = repeats
 
-    cdef int attach(self, Region region, bint shared) except -1:
+    cdef int watch(self, Suspicion suspicion) except -1:
+        """suspicion: where its identities are remembered; None: nowhere."""
+        cdef Model *m = &self.model
+        self.suspicion = suspicion
+        m.suspicion = NULL if suspicion is None else &suspicion.table
+        m.suspect_key = 0 if suspicion is None else suspicion.model_number(self.name.encode())
+        return 0
+
+    cdef int attach(self, Region region, bint shared, Suspicion suspicion=None) except -1:
         """From now on this is what the processes of `region` know under its name: their counters add up, their limit is one.
 
         shared: with other servers, too.
@@ -246,6 +262,7 @@ cdef class Served:
         self.engine.admit(self.floor, self.ceiling, self.queue, self.across)
         self.model.counters = self.engine.counters
         self.model.counters.profiled = self.model.profile != NULL
+        self.watch(suspicion)
         if self.model.limit.rate.interval_ns:
             try:
                 cell = <mw_cell *>region.common(CELL + self.name.encode(), sizeof(mw_cell))

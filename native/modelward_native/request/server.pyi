@@ -14,7 +14,14 @@ from modelward_native.wire.inflater import Inflater
 from modelward_native.wire.listener import Listener
 
 class Server:
-    def __init__(self, wheel: Wheel, limiter: Limiter, directory: Directory, region: Region | None = None) -> None: ...
+    def __init__(
+        self,
+        wheel: Wheel,
+        limiter: Limiter,
+        directory: Directory,
+        region: Region | None = None,
+        identities: int = 1048576,
+    ) -> None: ...
     @property
     def listener(self) -> Listener: ...
     @property

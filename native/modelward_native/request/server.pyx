@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from modelward_native.access.access cimport Access
 from modelward_native.backend.engine cimport engine_of
 from modelward_native.backend.pool cimport Pool
+from modelward_native.detect.suspicion cimport Suspicion
 from modelward_native.limits.limit cimport Limiter
 from modelward_native.observe.writer cimport begin_observing
 from modelward_native.request.exchange cimport Exchange
@@ -31,10 +32,10 @@ cdef class Server(State):
     """The data plane of one process: a listener, its models, their limits.
 
     directory: the first that `serve` is
-    given. region: what it has in common with other processes; absent: nothing.
+    given. region: what it has in common with other processes; absent: nothing. identities: that detection remembers.
     """
 
-    def __cinit__(self, Wheel wheel, Limiter limiter, Directory directory, region=None):
+    def __cinit__(self, Wheel wheel, Limiter limiter, Directory directory, region=None, uint64_t identities=1 << 20):
         self.scheduler.wire = &self.listener.wire
         self.listener.wire.server = <PyObject *>self
         wheel.after = flush_after_timers
@@ -58,7 +59,9 @@ cdef class Server(State):
         cdef Limiter limiter = self.listener.limiter
         cdef Served served
         for served in directory.served:
-            served.attach(self.region, limiter.shared != NULL)
+            if served.model.policy_count and self.suspicion is None:
+                self.suspicion = Suspicion(self.region, self.identities)
+            served.attach(self.region, limiter.shared != NULL, self.suspicion)
         if self.access is not None:
             self.access.identities.know(directory)
             self.listener.wire.keep_credentials = self.access.forwards

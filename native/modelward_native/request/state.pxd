@@ -5,6 +5,7 @@ cdef class State
 
 from modelward_native.access.access cimport Access
 from modelward_native.backend.batch cimport Scheduler
+from modelward_native.detect.suspicion cimport Suspicion
 from modelward_native.limits.callers cimport Callers
 from modelward_native.shadow.crosscheck cimport Checks
 from modelward_native.observe.writer cimport Observer
@@ -31,6 +32,8 @@ cdef class State:
     cdef readonly Directory directory
     cdef mw_scan *scanned         # owned; the message that is being decoded: 90 KB, overwritten by the next one's
     cdef readonly Events events
+    cdef Suspicion suspicion      # who is how suspicious; None before a model watches identities
+    cdef uint64_t identities      # that it remembers
     cdef AccessLog access_log
     cdef Observer observer
     cdef readonly Access access   # None: everybody may do everything

@@ -1,4 +1,5 @@
 """What the stages of one server share."""
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
 
 import os
@@ -20,7 +21,7 @@ from modelward_native.request.route cimport Directory
 cdef class State:
     """Set up by modelward_native.request.server.Server, which is one."""
 
-    def __cinit__(self, Wheel wheel, Limiter limiter, Directory directory, Region region=None):
+    def __cinit__(self, Wheel wheel, Limiter limiter, Directory directory, Region region=None, uint64_t identities=1 << 20):
         self.region = Region() if region is None else region
         self.gauges = self.region.own
         self.other = counters_of(self.region, b"", b"")
@@ -34,6 +35,7 @@ cdef class State:
         if self.scanned == NULL:
             raise MemoryError
         self.events = Events()
+        self.identities = identities
         self.mirrors.share = 1
         self.mirrors.random = int.from_bytes(os.urandom(8)) | 1
 

@@ -60,6 +60,7 @@ cdef enum Reason:
     REASON_UPSTREAM_CREDENTIALS   # the upstream does not accept this proxy's own
     REASON_REQUEST_CARDINALITY    # a call of one request message has none, or several
     REASON_UPSTREAM_LOST          # its connection has gone while it had the request
+    REASON_RESTRICTED             # its caller is suspected, or an operator restricts it (models.M.detection)
     REASONS
 
 cdef enum Retry:                  # may the same request be sent again

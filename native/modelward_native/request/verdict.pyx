@@ -26,6 +26,8 @@ row(REASON_MODEL_LIMIT, CODE_RESOURCE_EXHAUSTED, "MODEL_LIMIT", RETRY_AFTER)
 row(REASON_TOTAL_LIMIT, CODE_RESOURCE_EXHAUSTED, "TOTAL_LIMIT", RETRY_AFTER)
 row(REASON_MESSAGE_TOO_LARGE, CODE_RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE", RETRY_NO)
 row(REASON_INFLATED_TOO_LARGE, CODE_RESOURCE_EXHAUSTED, "INFLATED_TOO_LARGE", RETRY_NO)
+# A suspected caller is refused (the step block), or gets the fallback (the step fallback): `divert` says which.
+row(REASON_RESTRICTED, CODE_RESOURCE_EXHAUSTED, "RESTRICTED", RETRY_AFTER, True)
 row(REASON_RELAYED_STREAMS, CODE_RESOURCE_EXHAUSTED, "RELAYED_STREAMS", RETRY_AFTER)
 # Nor does a client whose request is wrong: a fallback would hide the error.
 row(REASON_MALFORMED_FRAMING, CODE_INTERNAL, "MALFORMED_FRAMING", RETRY_NO)
@@ -126,6 +128,9 @@ cdef void describe(Verdict *v) noexcept nogil:
         whose = "the model's"
     elif v.reason == REASON_CREDENTIALS_LIMIT:
         snprintf(v.text, VERDICT_TEXT, "too many credentials from this peer were refused; retry in %.3f s", v.retry_ns / 1e9)
+        return
+    if v.reason == REASON_RESTRICTED:
+        snprintf(v.text, VERDICT_TEXT, "this model does not answer this caller for a time; retry in %.3f s", v.retry_ns / 1e9)
         return
     snprintf(v.text, VERDICT_TEXT, "over %s limit of %s; retry in %.3f s", whose, v.limit, v.retry_ns / 1e9)
 

@@ -6,10 +6,11 @@ from libc.string cimport memset
 from modelward_native.backend.cause cimport mw_cause
 from modelward_native.backend.connection cimport upstream_of
 from modelward_native.backend.pool cimport Pool, pool_of
+from modelward_native.detect.suspicion cimport MW_STEP_ROUND
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.model cimport MODE_FALLBACK, MODE_TAG, Model
 from modelward_native.request.last_good cimport keep_answer
-from modelward_native.request.reply cimport fallback_name, reply_stream_error
+from modelward_native.request.reply cimport fallback_name, is_told, reply_stream_error, restriction_told
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport (
     CODE_OK, REASON_BACKEND_FAILED, REASON_CANARY, REASON_CRASH, REASON_DEADLINE, REASON_INFEASIBLE, REASON_INFLIGHT_BYTES,
@@ -55,9 +56,11 @@ cdef bint reply(State server, Exchange *x, Result *r, int64_t now) noexcept:
 cdef void answer(State server, Exchange *x, Result *r, int64_t now) noexcept:
     cdef Model *asked = x.asked
     if x.fallback_reason != REASON_NONE:
-        x.ending.fallback = fallback_name(x.fallback_reason)
-    elif asked.last_good != NULL and not x.streaming and not x.flagged and not asked.gate.shut:
+        if is_told(x):
+            x.ending.fallback = fallback_name(x.fallback_reason)
+    elif asked.last_good != NULL and not x.streaming and not x.flagged and not asked.gate.shut and x.step < MW_STEP_ROUND:
         keep_answer(asked.last_good, server.listener.limiter, x, r.answer, now)
+    x.ending.restricted = restriction_told(x)
     if x.flagged and (asked.mode == MODE_TAG or asked.mode == MODE_FALLBACK):
         x.ending.has_anomaly_score = True
         x.ending.anomaly_score = x.score

@@ -70,6 +70,7 @@ def reply(
     outputs: Sequence[tuple[str, str, Sequence[int], bytes]] | None = None,
     fallback: str = "",
     fallback_source: str = "",
+    restricted: str = "",
     anomaly_score: float | None = None,
     anomaly: bool | None = None,
     final_response: bool = False,

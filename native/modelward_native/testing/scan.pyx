@@ -178,7 +178,7 @@ cdef uint32_t fill_outputs(list wanted, list alive, bint gather) except? 0:
 
 def reply(
     str model_name="", str model_version="", str id="", *, outputs=None, str fallback="", str fallback_source="",
-    anomaly_score=None, anomaly=None, bint final_response=False, bint gather=False, bint stream=False, unsigned repeats=1,
+    str restricted="", anomaly_score=None, anomaly=None, bint final_response=False, bint gather=False, bint stream=False, unsigned repeats=1,
 ):
     cdef list alive = [], wanted = list(outputs or ())
     cdef mw_reply r
@@ -187,6 +187,7 @@ def reply(
     r.id = text_span(id, alive)
     r.fallback = text_span(fallback, alive)
     r.fallback_source = text_span(fallback_source, alive)
+    r.restricted = text_span(restricted, alive)
     r.has_anomaly_score = anomaly_score is not None
     r.anomaly_score = anomaly_score if anomaly_score is not None else 0.0
     r.has_anomaly = anomaly is not None

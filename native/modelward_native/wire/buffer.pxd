@@ -15,6 +15,7 @@ cdef struct Ending:               # how a stream ends: the trailers
     char *details                 # owned; NULL for none; base64 of google.rpc.Status
     int64_t pushback_ms           # grpc-retry-pushback-ms: 0 absent, -1 do not retry
     const char *fallback          # static: reason text; NULL when the model itself answered
+    const char *restricted        # static: the step that its caller is told of; NULL for none
     double anomaly_score
     bint has_anomaly_score
     Buffer metadata               # more fields, an upstream's: two lengths, name, value, ...

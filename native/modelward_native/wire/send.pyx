@@ -18,7 +18,7 @@ from modelward_native.wire.types cimport Stream, Wire
 cdef enum:
     KEEP_BYTES = 4096             # an output buffer up to this size is kept for the stream's next message
     GZIP_CAP = 32768              # larger answers go uncompressed: gzip takes up to 0.5 ms for these, up to 4 ms for 256 KiB
-    TRAILERS = 6                  # most fields of an ending, without an upstream's metadata
+    TRAILERS = 7                  # most fields of an ending, without an upstream's metadata
     HEADERS = 64                  # most fields of metadata that are passed on, in either direction
 
 
@@ -156,6 +156,9 @@ cdef size_t trailers(Stream *s, nghttp2_nv *nv, char *digits) noexcept:
         n += 1
     if e.fallback != NULL:
         nv[n] = header("modelward-fallback", 18, e.fallback, strlen(e.fallback), STATIC_NAME)
+        n += 1
+    if e.restricted != NULL:
+        nv[n] = header("modelward-restricted", 20, e.restricted, strlen(e.restricted), STATIC_NAME)
         n += 1
     if e.has_anomaly_score:
         size = snprintf(digits + 48, 32, "%.6g", e.anomaly_score)

@@ -11,6 +11,8 @@ from modelward.audit.record import Actor
 from modelward.audit.recorder import Recorder
 from modelward.config.address import Address
 from modelward.config.approvals import ApprovedVerb
+from modelward.detect.restriction import Restriction
+from modelward.detect.suspects import Suspects
 from modelward.limits.callers import Callers
 from modelward.limits.temporary import Kind, TemporaryLimit
 from modelward.problem import Problem
@@ -196,6 +198,20 @@ class BreakerOverrides(Protocol):
         """What holds for the model then. Raises ProblemsFound, and then nothing has changed; NotNow."""
 
 
+class Restrictions(Protocol):
+    """Identities that operators hold at a step. All but `of` raise ProblemsFound, and then nothing has changed, and
+    NotNow."""
+
+    def of(self, identity: str) -> Sequence[Restriction]:
+        """Those that hold now."""
+
+    def restrict(self, restriction: Restriction) -> Sequence[Restriction]:
+        """What holds for the identity then."""
+
+    def pardon(self, identity: str, model: str, by: str = "", reason: str = "") -> int:
+        """How many records of it were forgotten. model: empty for all."""
+
+
 class Operator(Protocol):
     """Called on the loop of the admin API. All but `status` and `callers` raise NotNow, the last three ProblemsFound as
     well; a reload goes on if its caller is cancelled, and a second restart at a time is not now. actor: who asks
@@ -217,6 +233,12 @@ class Operator(Protocol):
 
     @property
     def breakers(self) -> BreakerOverrides: ...
+
+    @property
+    def restrictions(self) -> Restrictions: ...
+
+    def suspects(self, least: str, most: int, model: str = "") -> Suspects:
+        """Identities whose step is at least this, the most suspicious first. model: empty for all."""
 
     def status(self) -> Status: ...
 

@@ -5,6 +5,7 @@ from functools import partial
 from modelward.admin import method_rows
 from modelward.admin.authorization import Authorization, Streaming, Unary
 from modelward.admin.breaker_calls import BreakerCalls
+from modelward.admin.identity_calls import IdentityCalls
 from modelward.admin.limit_calls import LimitCalls
 from modelward.admin.messages import SERVICE, message
 from modelward.admin.model_calls import ModelCalls
@@ -25,6 +26,7 @@ class Service:
     def __init__(self, server: Operator, authorization: Authorization) -> None:
         self._authorization = authorization
         self._server_calls = of_server = ServerCalls(server)
+        of_identities = IdentityCalls(server)
         of_models, limits, proposals = ModelCalls(server), LimitCalls(server), ProposalCalls(server)
         waiting = lambda: server.needs_restart  # noqa: E731 - as it is then
         self._unary: dict[str, Unary] = {
@@ -39,6 +41,9 @@ class Service:
             "UnsetLimit": limits.unset,
             "OverrideBreaker": BreakerCalls(server).override,
             "Identities": of_server.identities,
+            "Suspects": of_identities.suspects,
+            "RestrictIdentity": of_identities.restrict,
+            "PardonIdentity": of_identities.pardon,
             "WhoAmI": partial(who_am_i, waiting),
             "CanI": partial(can_i, server.proposals.needed, waiting),
             "Proposals": proposals.proposals,

@@ -32,6 +32,7 @@ COMMANDS = {
     "pardon": "run a version again with inputs that workers died of",
     "limit": "limit a model or an identity of a running server for a time",
     "breaker": "hold circuit breakers of a running server open or closed for a time",
+    "identities": "show who looks like a thief or an attacker to a running server, restrict or pardon them",
     "whoami": "show who you are for a running server, and your roles",
     "can-i": "tell whether you may do something to a running server",
     "shadow": "show verdicts on the shadows of a model, and requests on which they disagreed",
@@ -49,6 +50,7 @@ BELOW = {
     "audit": ("tail", "query", "verify", "export", "prove", "witness"),
     "model": ("sign", "verify", "scan", "seal", "unseal"),
     "config": ("sign", "verify"),
+    "identities": ("restrict",),
 }
 """Actions that are taken for commands, by the command that has them."""
 INTERRUPTED = 130

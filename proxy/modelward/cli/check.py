@@ -32,6 +32,7 @@ from modelward.models.inventory import CheckedVersion, Inventory, facts_of, take
 from modelward.models.opening import LoadLimits, OpenVersion
 from modelward.models.policy import policy_notes
 from modelward.models.trial import Trials
+from modelward.models.watched import notes as watched
 from modelward.models.weights import answering
 from modelward.operators import examine as operators
 from modelward.problem import Problem, ProblemsFound
@@ -92,6 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     notes += deadly
     notes += tuple(model.doubt for model in inventory.models if model.doubt is not None)
     notes += tuple(unnamed(inventory.models))
+    notes += tuple(watched(config, inventory.models)) if config is not None else ()
     # with files that cannot be read, asking would only tell them again
     asked = None if bad_files or arguments.offline else config
     remote, upstream_problems, upstream_notes, down = asyncio.run(_ask_upstreams(asked, inventory))

@@ -7,7 +7,7 @@ from modelward.config.explain import dotted
 from modelward.config.schema import Config
 
 # sockets are bound, processes started, the state read and the log set up once
-FIXED = ("listen", "admin_tls", "workers", "state", "log", "access_log", "audit", "observations")
+FIXED = ("listen", "admin_tls", "workers", "state", "log", "access_log", "audit", "observations", "detection")
 # what says which models are served, and how: everything else is followed whether or not they can be
 OF_MODELS = (
     "repository",

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_v
 from modelward.config.approvals import ModelApprovals
 from modelward.config.canary import CanarySettings
 from modelward.config.capture import Capture
+from modelward.config.detection import ModelDetection
 from modelward.config.files import FileKind
 from modelward.config.integrity import ModelIntegrity
 from modelward.config.outputs import Outputs
@@ -163,6 +164,7 @@ class ModelSettings(Section):
     anomaly: Anomaly = Anomaly()
     outputs: Outputs = Field(default_factory=dict)
     """What its outputs are, by their names."""
+    detection: ModelDetection = ModelDetection()
     canary: CanarySettings = CanarySettings()
     capture: Capture | None = None
     """Writes a sample of the requests to Parquet files, for retraining. Absent: none. Not in model.yaml: who may write

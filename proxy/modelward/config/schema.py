@@ -12,6 +12,7 @@ from modelward.config.address import OFF
 from modelward.config.approvals import Approvals, ApprovedVerb
 from modelward.config.audit import Audit
 from modelward.config.capture import Capture
+from modelward.config.detection import MOST_PATTERNS, Detection
 from modelward.config.drain import Drain
 from modelward.config.health import Breaker, Health
 from modelward.config.integrity import Integrity, ModelTrust
@@ -87,6 +88,8 @@ class Config(Section):
     """true: methods that Modelward does not know (shared memory, traces, model repository) go to `upstreams`. Limits
     apply to them, but nothing reads them."""
     limits: Limits = Limits()
+    detection: Detection = Detection()
+    """Memory of `models.NAME.detection`. A change needs a restart."""
     drain: Drain = Drain()
     access_log: AccessLogSettings | None = None
     """A sample of the inference requests, one line each. Absent: none. A change needs a restart."""
@@ -201,6 +204,22 @@ class Config(Section):
             raise UnitError(
                 "limits.identity.overrides is set and no caller has an identity",
                 "Set access, or write limits.peer.overrides",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _watched_identities_are_known(self) -> Self:
+        patterns = {
+            (name, each.by) for settings in self.models.values() for name, each in settings.detection.identities.items()
+        }
+        if patterns and self.access is None:
+            raise UnitError(
+                "detection.identities of a model is set and no caller has an identity", "Set access, or leave it out"
+            )
+        if len(patterns) > MOST_PATTERNS:
+            raise UnitError(
+                f"the models have {len(patterns)} patterns in detection.identities",
+                f"Write at most {MOST_PATTERNS}: the same pattern counts once for all models",
             )
         return self
 

@@ -158,7 +158,8 @@ class Application:
             if self._http is not None:  # else it is the supervisor's
                 self._shared = SharedLimits(shared, self.region)
                 await self._shared.start()
-        self.server = server = Server(self._wheel, limiter, first.directory, self.region)
+        identities = self.config.detection.identities
+        self.server = server = Server(self._wheel, limiter, first.directory, self.region, identities)
         server.observe(self.config.observations.memory)
         serving.begin(server, first)
         dispatcher = methods.Dispatcher(methods.build(lambda: self.catalog, self.readiness, serving.refresher.known))

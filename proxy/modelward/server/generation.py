@@ -12,6 +12,7 @@ from types import MappingProxyType
 from modelward.access import examine as access
 from modelward.config.changes import differences, with_rules
 from modelward.config.schema import Config
+from modelward.detect.policies import Patterns, policies
 from modelward.models.approved import Approved, Waiting, admitted, refused_of, waiting
 from modelward.models.catalog import Catalog, CatalogEntry
 from modelward.models.facts import Facts, FactsByVersion
@@ -268,9 +269,11 @@ def _equipped(
     *,
     config: Config,
 ) -> list[OpenVersion]:
-    """With settings, fallback chains and shadows. Raises ProblemsFound."""
-    equipped = equip(models, opened, weights, out)
+    """With settings, fallback chains, shadows and what they watch. Raises ProblemsFound."""
+    equipped, patterns = equip(models, opened, weights, out), Patterns(config)
     for model in equipped:
+        if (watching := policies(config.settings(model.checked.name).detection, patterns)) is not None:
+            model.served.set_detection(watching)
         mine = [shadow for shadow in shadows if shadow.model == model.engine.name]
         shadowing.equip(model.served, model.checked.artifact.sha256, mine)
         observe(model, config)

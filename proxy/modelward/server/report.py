@@ -68,6 +68,8 @@ def describe(application: Application) -> Report:
     from modelward.models.inventory import facts_of, unnamed  # noqa: PLC0415
     from modelward.models.opening import shared_here  # noqa: PLC0415
     from modelward.models.policy import policy_notes  # noqa: PLC0415
+    from modelward.models.watched import notes as of_watched  # noqa: PLC0415
+    from modelward.models.watched import words as watched  # noqa: PLC0415
     from modelward.plural import counted  # noqa: PLC0415
     from modelward.server.tls import clients  # noqa: PLC0415
     from modelward.upstream.undecided import undecided  # noqa: PLC0415
@@ -105,6 +107,8 @@ def describe(application: Application) -> Report:
         from modelward.integrity.trust import words as trusted  # noqa: PLC0415 - only where signatures count
 
         at_the_door.append(("integrity", trusted(config.integrity)))
+    if detected := watched(config, [model.checked.name for model in application.models]):
+        at_the_door.append(("detection", detected))
     if config.access_log is not None:
         share = f"{config.access_log.sample:.4g} of the requests"
         at_the_door.append(("access log", f"{share}, to {config.access_log.where}"))
@@ -121,6 +125,7 @@ def describe(application: Application) -> Report:
     facts = facts_of(shared_here(application.models))
     notes += map(str, policy_notes(config, run_here(facts), application.serving.shares))
     notes += map(str, undecided(config, application.models, application.serving.approved))
+    notes += map(str, of_watched(config, [model.checked for model in application.models]))
     notes += map(str, unnamed(model.checked for model in application.models))
     if application.answering.reason:
         notes.append(f"not ready: {application.answering.reason}")

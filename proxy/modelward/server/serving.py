@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from modelward.config.changes import followed
 from modelward.config.proxies import UNIX, networks
 from modelward.config.schema import Config
+from modelward.detect.policies import Patterns
 from modelward.limits.overrides import Overrides
 from modelward.limits.temporary import with_temporary
 from modelward.models.approved import Approved
@@ -324,6 +325,7 @@ class Serving:
         if self.checker is not None and config.access is not None:
             self.checker.follow(config.access, generation.rules.key_ring)
             self.checker.native.identities.set_shares(overrides.share)
+            self.checker.native.identities.set_patterns(Patterns(config).bits)
         overridden = generation.upstreams.overridden(self._override.breakers)
         self._managers.follow(generation.upstreams.pools, config.health, config.breaker, overridden)
         server.serve(generation.directory, generation.upstreams.passthrough())

@@ -44,8 +44,10 @@ from modelward.supervisor.promoted_workers import PromotedWorkers
 from modelward.supervisor.recheck import Recheck, integrity_stats
 from modelward.supervisor.recording import Recording
 from modelward.supervisor.reloader import Reloader
+from modelward.supervisor.restrictions import Restrictions
 from modelward.supervisor.shadow_verdicts import ShadowVerdicts
 from modelward.supervisor.shares import acting_as_promoted, policies, shares, weights
+from modelward.supervisor.suspected import Suspected
 from modelward.supervisor.temporary_limits import TemporaryLimits
 from modelward.supervisor.worker_pool import WorkerPool
 from modelward.tasks import Tasks
@@ -95,7 +97,7 @@ class Supervisor:
             self._phase.at_work,
             self._promoter,
             notifier,
-            done=self._phase.reloaded,
+            done=self._reloaded,
             prepare=self._prepare_rights,
             faulty=lambda: configuration.faulty,
             recorder=lambda: self.trail,
@@ -113,6 +115,8 @@ class Supervisor:
         held = (self._phase.at_work, lambda: self.config, lambda: self.trail)
         self.temporary_limits = TemporaryLimits(*held)
         self.breakers = BreakerOverrides(*held, self._promoter.note)
+        self.restrictions = Restrictions(*held, self._promoter.note)
+        self.suspects = Suspected(self.restrictions, lambda: self.config).suspects
 
     @property
     def trail(self) -> Recorder:
@@ -218,6 +222,10 @@ class Supervisor:
             return replace(result, proposal=await self.proposals.follow(asked=bool(actor)))
         except ProblemsFound as found:
             return replace(result, problems=(*result.problems, *found.problems))
+
+    def _reloaded(self, said: str) -> None:
+        self.restrictions.follow()
+        self._phase.reloaded(said)
 
     async def promote(self, wanted: Wanted) -> PromotionStatus:
         """Raises ProblemsFound, and then nothing has changed; NotNow."""

@@ -23,6 +23,7 @@ replies = st.fixed_dictionaries(
         "id": texts,
         "fallback": texts,
         "fallback_source": texts,
+        "restricted": texts,
         "anomaly_score": st.none() | st.floats(allow_nan=False),
         "anomaly": st.none() | st.booleans(),
         "final_response": st.booleans(),
@@ -35,7 +36,7 @@ def wanted(reply: dict[str, Any]) -> Any:
     message = oip.message_class("ModelInferResponse")(
         model_name=reply["model_name"], model_version=reply["model_version"], id=reply["id"]
     )
-    for key in ("fallback", "fallback_source"):
+    for key in ("fallback", "fallback_source", "restricted"):
         if reply[key]:
             message.parameters[f"modelward_{key}"].string_param = reply[key]
     if reply["anomaly_score"] is not None:

@@ -1,0 +1,46 @@
+"""At the message: which step its caller is at, looked up once. A blocked one is refused here.
+
+Before `limit`: what is refused takes nothing from a budget. After `permit`: who may not ask the model is told that first.
+"""
+from libc.stdint cimport int64_t
+
+from modelward_native.detect.policy cimport Policy, policy_for
+from modelward_native.detect.suspicion cimport (
+    MW_STEP_BLOCK, MW_STEP_OBSERVE, mw_suspect, mw_suspect_blocked_ns, mw_suspect_find, mw_suspect_key, mw_suspect_step)
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.request.model cimport Model
+from modelward_native.request.state cimport State
+from modelward_native.request.verdict cimport REASON_RESTRICTED, Verdict, over_limit
+from modelward_native.wire.types cimport Stream
+
+cdef int64_t RETRY_NS = 60000000000       # where nothing says when the restriction ends
+
+
+cdef int restrict(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
+    cdef const Model *m = x.asked
+    cdef const mw_suspect *s
+    if m == NULL or m.policy_count == 0:
+        return GO_ON
+    x.policy = policy_for(m.policies, m.policy_count, 0 if x.stream.caller == NULL else x.stream.caller.patterns)
+    if x.policy == NULL or m.suspicion == NULL:
+        return GO_ON
+    s = mw_suspect_find(m.suspicion, mw_suspect_key(x.stream.budget, m.suspect_key))
+    if s == NULL:
+        return GO_ON
+    x.step = step_now(x.policy, s, now)
+    if x.step == MW_STEP_BLOCK:
+        restricted_for(v, mw_suspect_blocked_ns(s, now))
+        return REFUSE
+    return GO_ON
+
+
+cdef unsigned char step_now(const Policy *p, const mw_suspect *s, int64_t now) noexcept:
+    """An operator's choice as it is; of its own evidence no more than the strongest that is taken without a person."""
+    cdef int step = mw_suspect_step(s, now)
+    if s.pinned:
+        return <unsigned char>step
+    return <unsigned char>min(step, <int>p.strongest) if p.acts else <unsigned char>MW_STEP_OBSERVE
+
+
+cdef void restricted_for(Verdict *v, int64_t retry_ns) noexcept:
+    over_limit(v, REASON_RESTRICTED, b"", retry_ns if retry_ns > 0 else RETRY_NS)

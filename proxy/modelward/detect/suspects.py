@@ -1,0 +1,87 @@
+"""Who is how suspicious, as operators see it: the records of the table, with the names that are known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelward.config.access import SOURCES, pattern, sources
+from modelward.config.detection import ModelDetection
+from modelward.detect.restriction import KINDS, Known, Restriction
+from modelward_native.detect.suspicion import STEPS
+
+NOT_KNOWN = ModelDetection()
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """step: that its evidence is worth, or that an operator holds it at; gets: the one that is taken. evidence: nats by
+    signal. Times are seconds: since its step is so, since its last row, until its block ends. distinct: rows ever;
+    today: of these, weighted by how precise the answers were. budget: of a day; 0 for none."""
+
+    kind: str
+    name: str
+    model: str
+    step: str
+    gets: str
+    held: bool
+    evidence: Mapping[str, float]
+    since: float
+    last: float
+    blocked: float
+    strikes: int
+    distinct: float
+    today: float
+    budget: int
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """suspects: the most suspicious first. steps: all identities that are remembered, by step. watched: models.
+    restrictions: what operators hold. evicted: records that were given to another identity."""
+
+    suspects: Sequence[Suspect] = ()
+    steps: Mapping[str, int] = field(default_factory=dict)
+    watched: Sequence[str] = ()
+    restrictions: Sequence[Restriction] = ()
+    evicted: int = 0
+
+
+def suspect(record: Mapping[str, Any], known: Known | None, settings: ModelDetection | None) -> Suspect:
+    """record: as modelward_native.detect.suspicion tells it. settings: of the model, where it is known."""
+    held, step = record["pinned"] is not None, record["step"]
+    kind, name, model = (known.kind, known.name, known.model) if known is not None else ("", "", "")
+    policy = _policy(settings or NOT_KNOWN, kind, name)
+    gets = STEPS[min(STEPS.index(step), STEPS.index(policy.strongest))] if policy.mode == "act" else STEPS[0]
+    return Suspect(
+        kind=kind,
+        name=name,
+        model=model,
+        step=step,
+        gets=step if held else gets,
+        held=held,
+        evidence=record["evidence"],
+        since=record["since_ns"] / 1e9,
+        last=record["last_ns"] / 1e9,
+        blocked=record["blocked_ns"] / 1e9,
+        strikes=record["strikes"],
+        distinct=record["distinct"],
+        today=record["spent"],
+        budget=policy.budget or 0,
+    )
+
+
+def _policy(settings: ModelDetection, kind: str, name: str) -> ModelDetection:
+    """As the data plane chooses it."""
+    source = next((each for each in SOURCES if KINDS.get(each, each) == kind), None)
+    return settings.of(
+        next(
+            (
+                each
+                for each in settings.ordered
+                if source in sources(settings.identities[each].by) and pattern(each).fullmatch(name)
+            ),
+            None,
+        )
+    )

@@ -1,0 +1,179 @@
+"""Identities that operators hold at a step: what they get of a model that runs here, and of one of an upstream."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from tests import models
+from tests.commands import modelward
+from tests.e2e.messages import Array, Stub, arrays, parameters, request
+from tests.e2e.test_operators import told
+from tests.support import ServerProcess, serve_process, wait_until
+
+ROW = np.zeros((1, 4), np.float32)
+VALUE = "[{value: {y: [[7, 7, 7, 7]]}}]"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Which has the models of both servers."""
+    root = tmp_path_factory.mktemp("detection") / "models"
+    return models.repository(root, {name: {1: models.add_one()} for name in ("add", "told", "other")})
+
+
+@pytest.fixture(scope="module")
+def secrets(root: Path) -> dict[str, str]:
+    """A key of each identity, and the file that the server knows them by."""
+    keys = root.parent / "keys.json"
+    names = ("team-a", "team-b")
+    return {name: modelward("token", "add", name, "--file", keys).stdout.strip() for name in names} | {"": str(keys)}
+
+
+@pytest.fixture(scope="module")
+def upstream(root: Path) -> Iterator[ServerProcess]:
+    with serve_process(models.repository(root.parent / "up", {"remote": {1: models.add_one()}})) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server(root: Path, secrets: dict[str, str], upstream: ServerProcess) -> Iterator[ServerProcess]:
+    rules = "[{identity: '*', by: key, models: ['*'], methods: [infer, stream]}, {anonymous: true, models: ['*']}]"
+    sets = (
+        "workers=2",
+        f"access={{keys: {secrets['']}, rules: {rules}}}",
+        f"state={root.parent / 'state'}",
+        "audit={}",
+        "detection.identities=1024",
+        f"models.add={{detection: {{mode: observe}}, fallback: {VALUE}}}",
+        f"models.told={{detection: {{mode: act, labelled: true}}, fallback: {VALUE}}}",
+        f"models.remote={{upstreams: ['{upstream.grpc}'], detection: {{mode: observe}}, fallback: {VALUE}}}",
+    )
+    with serve_process(root, *(word for each in sets for word in ("--set", each))) as server:
+        yield server
+
+
+@pytest.fixture
+def at(server: ServerProcess) -> Iterator[tuple[str, str]]:
+    """Arguments of commands. Nobody is restricted afterwards."""
+    at = ("--admin", server.admin)
+    yield at
+    for each in told("identities", *at)["restrictions"]:
+        assert modelward("identities", "pardon", each["name"], *at).returncode == 0
+
+
+def ask(server: ServerProcess, model: str, key: str | None) -> tuple[Array, dict[str, Any], dict[str, Any]]:
+    """Output, parameters and trailers of an answer; on a connection of its own, so that workers take turns."""
+    with Stub(server.grpc) as stub:
+        metadata = (("x-api-key", key),) if key else None
+        response, call = stub.infer_call.with_call(request(model, {"x": ROW}), metadata=metadata, timeout=10)
+        return arrays(response)["y"], parameters(response), dict(call.trailing_metadata())
+
+
+def restrict(at: tuple[str, str], name: str, step: str, *more: str) -> None:
+    done = modelward("identities", "restrict", name, "--step", step, *more, *at)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("model", ["add", "remote"])
+def test_a_blocked_identity_is_refused_and_told_when_to_come_back(
+    server: ServerProcess, secrets: dict[str, str], at: tuple[str, str], model: str
+) -> None:
+    restrict(at, "team-a", "block", "--model", model, "--reason", "a thief")
+    for _ in range(4):
+        with pytest.raises(grpc.RpcError) as refused:
+            ask(server, model, secrets["team-a"])
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "this model does not answer this caller for a time; retry in" in refused.value.details()
+        assert int(dict(refused.value.trailing_metadata())["grpc-retry-pushback-ms"]) > 0
+    assert (ask(server, model, secrets["team-b"])[0] == 1).all()
+    assert (ask(server, model, None)[0] == 1).all()
+    assert (ask(server, "other", secrets["team-a"])[0] == 1).all()
+    (held,) = told("identities", *at)["restrictions"]
+    assert (held["name"], held["model"], held["step"], held["reason"]) == ("team-a", model, "block", "a thief")
+    assert modelward("identities", "pardon", "team-a", *at).returncode == 0
+    assert (ask(server, model, secrets["team-a"])[0] == 1).all()
+
+
+@pytest.mark.parametrize("model", ["add", "remote", "told"])
+def test_the_fallback_chain_answers_in_place_of_the_model(
+    server: ServerProcess, secrets: dict[str, str], at: tuple[str, str], model: str
+) -> None:
+    restrict(at, "team-a", "fallback")
+    y, said, trailers = ask(server, model, secrets["team-a"])
+    assert (y == 7).all()
+    if model == "told":
+        assert (said["modelward_restricted"], said["modelward_fallback"]) == ("fallback", "restricted")
+        assert trailers["modelward-restricted"] == "fallback"
+    else:
+        assert not [name for name in (*said, *trailers) if name.startswith("modelward")]
+    assert (ask(server, model, secrets["team-b"])[0] == 1).all()
+
+
+def test_callers_without_an_identity_are_held_by_their_address(server: ServerProcess, at: tuple[str, str]) -> None:
+    restrict(at, "127.0.0.1", "block", "--model", "add")
+    with pytest.raises(grpc.RpcError, match="does not answer this caller"):
+        ask(server, "add", None)
+    assert (ask(server, "other", None)[0] == 1).all()
+
+
+def test_restrictions_outlive_reloads_and_workers_and_are_for_new_models_too(
+    server: ServerProcess, secrets: dict[str, str], at: tuple[str, str], root: Path
+) -> None:
+    restrict(at, "team-a", "block", "--for", "10m")
+    models.repository(root, {"new": {1: models.add_one()}})
+    (root / "new" / "model.yaml").write_text("detection: {mode: act}\n")
+    assert modelward("reload", *at).returncode == 0
+    assert modelward("restart", *at).returncode == 0
+    for model in ("add", "new"):
+        with pytest.raises(grpc.RpcError, match="does not answer this caller"):
+            ask(server, model, secrets["team-a"])
+
+
+def test_a_restriction_ends_when_its_time_is_over_and_that_is_on_record(
+    server: ServerProcess, secrets: dict[str, str], at: tuple[str, str], root: Path
+) -> None:
+    restrict(at, "team-b", "block", "--for", "500ms", "--reason", "a test")
+    wait_until(lambda: not told("identities", *at)["restrictions"], "the end of the restriction")
+    assert (ask(server, "add", secrets["team-b"])[0] == 1).all()
+    log = root.parent / "state"
+
+    def verbs() -> list[tuple[str, str]]:
+        records = modelward("audit", "query", "--state", log, "--json").stdout
+        return [(each["verb"], each["result"]) for each in map(json.loads, records.splitlines())]
+
+    wait_until(lambda: ("identity.released", "done") in verbs(), "the record")
+    assert [("identity.restrict", "asked"), ("identity.restrict", "done")] in [
+        verbs()[i : i + 2] for i in range(len(verbs()))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("restrict", "x", "--step", "block", "--model", "ad"), "Did you mean add?"),
+        (("restrict", "x", "--step", "block", "--model", "other"), "models.other.detection"),
+        (("pardon", "stranger"), "nothing is known of this identity"),
+    ],
+)
+def test_what_cannot_be_done_is_told_and_changes_nothing(
+    at: tuple[str, str], arguments: tuple[str, ...], words: str
+) -> None:
+    refused = modelward("identities", *arguments, *at)
+    assert refused.returncode == 1
+    assert words in " ".join(refused.stderr.split())
+    assert told("identities", *at)["restrictions"] == []
+
+
+def test_the_table_shows_who_is_held_and_what_is_watched(at: tuple[str, str]) -> None:
+    restrict(at, "team-a", "tag", "--reason", "to be seen")
+    shown = modelward("identities", *at).stdout
+    assert "held by operators" in shown
+    assert "to be seen" in shown
+    assert set(told("identities", *at)["watched"]) >= {"add", "told", "remote"}
