@@ -47,16 +47,25 @@ class Identity:
 class Wire:
     """A victim that is served as `model`. Rows are standardised here, and raw as they are sent.
 
-    per_second: 0 sends as many rows as fit into a request, as fast as they are answered.
+    per_second: 0 sends as many rows as fit into a request, as fast as they are answered. natural: rows, how many of
+    them are sent before each row that is asked, and chance: such an attacker looks more like other callers.
     """
 
     def __init__(
-        self, channel: Any, model: str, victim: Victim, identities: Sequence[Identity], per_second: float = 0.0
+        self,
+        channel: Any,
+        model: str,
+        victim: Victim,
+        identities: Sequence[Identity],
+        *,
+        per_second: float = 0.0,
+        natural: tuple[Floats, int, np.random.Generator] | None = None,
     ) -> None:
         self._infer = channel.unary_unary(client.INFER)
         self._model = model
         self._victim = victim
         self._identities = list(identities)
+        self._natural = natural
         self._next = 0
         self._pause = 1 / per_second if per_second else 0.0
         self._due = 0.0
@@ -71,6 +80,11 @@ class Wire:
         size = 1 if self._pause else AT_ONCE
         answers: list[Answer] = []
         for at in range(0, len(rows), size):
+            if self._natural is not None:
+                among, count, random = self._natural
+                picked = among[random.integers(0, len(among), count * len(rows[at : at + size]))]
+                for row in range(0, len(picked), size):
+                    self._ask(picked[row : row + size])
             answers += self._ask(rows[at : at + size])
         return answers
 

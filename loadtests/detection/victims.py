@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,15 @@ class Victim:
     kind: str
     table: Table
     model: bytes
-    session: Any
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Victim, (self.kind, self.table, self.model)  # a session cannot be pickled
+
+    @cached_property
+    def session(self) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        return onnxruntime.InferenceSession(self.model, options)
 
     @property
     def name(self) -> str:
@@ -72,10 +81,7 @@ def train(table: Table, kind: str) -> Victim:
         fitted.fit(table.raw(table.train), table.train_labels)
     options = {"zipmap": False}
     converted = to_onnx(fitted, table.raw(table.train[:1]), options=options, target_opset={"": 17, "ai.onnx.ml": 3})
-    model = converted.SerializeToString()
-    quick = onnxruntime.SessionOptions()
-    quick.intra_op_num_threads = 1
-    return Victim(kind, table, model, onnxruntime.InferenceSession(model, quick))
+    return Victim(kind, table, converted.SerializeToString())
 
 
 def victim(name: str, folder: Path | None = None) -> Victim:
