@@ -20,7 +20,7 @@ RECORDS_PER_REQUEST = 3
 BUDGETS = {
     "scan, 156 bytes, raw": 150.0,
     "limit: admit, four levels, 4096": 80.0,
-    "score: 30 features": 400.0,
+    "score: 30 features": 1000.0,
     "deadline: add + cancel": 30.0,
     "metrics:": 50.0,
     "compare, 16 scores": 1000.0,

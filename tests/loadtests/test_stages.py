@@ -7,7 +7,7 @@ from loadtests import stages
 FIGURES = {
     "scan, 156 bytes, raw contents": 40.0,
     "limit: admit, four levels, 4096 peers": 81.0,
-    "score: 30 features": 400.0,
+    "score: 30 features": 1000.0,
     "deadline: add + cancel": 5.0,
     "metrics: 3 histogram records": 15.0,
     "compare, 16 scores": 300.0,

@@ -21,27 +21,57 @@ def standardise(geometry, rows):
 
 
 def measure(geometry, calibration, rows, unknown=None):
-    """score, p-value, flags, nearest of raw rows (n, f) and unknown categories (n, c)."""
+    """score, p-value, flags, nearest prototype, nearest cell of raw rows (n, f) and unknown categories (n, c)."""
     out = []
     for i, z in enumerate(standardise(geometry, rows)):
         flags = NOT_A_NUMBER * bool(np.isnan(z).any())
         flags |= OUT_OF_RANGE * bool(((z < geometry.low) | (z > geometry.high)).any())
         flags |= UNKNOWN_CATEGORY * bool(unknown is not None and np.any(unknown[i]))
         if flags:
-            out.append((LIMIT, 0.0, flags, -1))
+            out.append((LIMIT, 0.0, flags, -1, -1))
             continue
-        distance, nearest = mean_distance(geometry, z.astype(np.float64))
-        out.append((distance, p_value(calibration, distance), 0, nearest))
+        distance, nearest, cell = mean_distance(geometry, z.astype(np.float64))
+        out.append((distance, p_value(calibration, distance), 0, nearest, cell))
     return [np.array(column) for column in zip(*out, strict=True)]
 
 
-def mean_distance(geometry, z, neighbours=3):
-    metric = geometry.metric.astype(np.float64) if geometry.metric.size else np.eye(len(z))
-    centers = geometry.mapped_centers.astype(np.float64)
-    distances = np.sqrt(((z @ metric - centers) ** 2).sum(axis=1))
-    order = np.argsort(distances, kind="stable")
-    every_row = np.repeat(distances[order], np.minimum(geometry.counts[order], neighbours))
-    return float(every_row[:neighbours].mean()), int(order[0])
+def place(geometry, z):
+    """Where a standardised row lies in the space of distances."""
+    if geometry.views is None:
+        return z
+    views = geometry.views
+    robust = np.clip((z - views.middle) / views.quartile, -1000, 1000)
+    quantile = np.array([curve(*each) for each in zip(z, views.knots, views.normals, strict=True)])
+    return np.concatenate([robust, np.clip(quantile, -1000, 1000) @ views.metric.astype(np.float64)])
+
+
+def curve(z, knots, normals):
+    """The line through the two knots around z; beyond the first and the last, a slope of 1."""
+    knots, normals = knots.astype(np.float64), normals.astype(np.float64)
+    if z < knots[0]:
+        return normals[0] + (z - knots[0])
+    below = int(np.flatnonzero(knots <= z)[-1])
+    if below == len(knots) - 1:
+        return normals[-1] + (z - knots[-1])
+    slope = (normals[below + 1] - normals[below]) / (knots[below + 1] - knots[below])
+    return normals[below] + slope * (z - knots[below])
+
+
+def mean_distance(geometry, z):
+    """Weighted mean distance to the nearest rows, the nearest prototype (32 x its cell, and which of the cell), the
+    nearest cell."""
+    cells, at = geometry.cells, place(geometry, z)
+    by_mean = np.argsort(((at - cells.means) ** 2).sum(axis=1), kind="stable")
+    looked_at = by_mean[: 4 if geometry.dimensions <= 128 else 2]
+    found = []
+    for cell in looked_at.tolist():
+        for which, prototype in enumerate(range(cells.first[cell], cells.first[cell + 1])):
+            distance = np.sqrt(((at - cells.prototypes[prototype].astype(np.float64)) ** 2).sum())
+            found.append((distance, 32 * cell + which, int(cells.counts[prototype])))
+    found.sort()
+    every_row = [distance for distance, _, count in found for _ in range(min(count, 10))][: len(geometry.weights)]
+    weights = geometry.weights[: len(every_row)]
+    return float(np.dot(weights, every_row) / weights.sum()), found[0][1], int(by_mean[0])
 
 
 def p_value(calibration, score):
@@ -55,7 +85,11 @@ def p_value(calibration, score):
 
 def explain(geometry, z, nearest, columns=3):
     """The columns that deviate most, worst first, and by how much."""
-    deviation = z - geometry.centers[nearest] if nearest >= 0 else z.copy()
+    deviation = z.copy()
+    if nearest >= 0:
+        prototype = geometry.cells.prototypes[geometry.cells.first[nearest // 32] + nearest % 32]
+        views = geometry.views
+        deviation -= prototype if views is None else views.middle + prototype[: len(z)] * views.quartile
     deviation = np.where(np.isnan(z), np.inf, deviation)
     order = np.argsort(-np.abs(deviation), kind="stable")[:columns]
     return order, deviation[order]
@@ -92,20 +126,22 @@ def reduced(values, blocks, with_length):
 
 
 def kernel(geometry, calibration, inputs=None, columns=()):
-    """A native kernel of this geometry; columns: known words per category column, None where it is open."""
+    """A native kernel of this geometry. columns: known words per category column, None where it is open."""
     words = [w for known in columns for w in (known or ())]
-    f = len(geometry.mean)
+    f, views = len(geometry.mean), geometry.views
     return native_score.Kernel(
         inputs=np.array(inputs or [(native_score.VALUES, f, 0, f)], native_score.INPUT),
         mean=geometry.mean,
         scale=geometry.scale,
         low=geometry.low,
         high=geometry.high,
-        metric=geometry.metric,
-        centers=geometry.centers,
-        mapped=geometry.mapped_centers,
-        counts=geometry.counts,
-        neighbours=3,
+        views=views and (views.middle, views.quartile, views.knots, views.normals, views.metric),
+        means=geometry.cells.means,
+        radius=geometry.cells.radius,
+        first=geometry.cells.first,
+        prototypes=geometry.cells.prototypes,
+        counts=geometry.cells.counts,
+        weights=geometry.weights,
         knot_score=calibration.knot_score,
         knot_p=calibration.knot_p,
         tail_index=calibration.tail_index,

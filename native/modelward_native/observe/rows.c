@@ -45,7 +45,7 @@ uint32_t mw_observe_rows(const mw_profile *p, const mw_profile *raw, const mw_vi
         if (mw_gather_row(&standard, row) != 1 || mw_gather_row(&plain, other) != 1) return 0;
         mw_score_row(p, row, scratch, &score);
         memcpy(features + (size_t)k * (size_t)p->features, other, (size_t)p->features * sizeof *features);
-        out[k] = (mw_observed_row){score.score, score.p_value, (uint32_t)wanted, score.flags, score.nearest, 0};
+        out[k] = (mw_observed_row){score.score, score.p_value, (uint32_t)wanted, score.flags, score.cell, 0};
     }
     return count;
 }

@@ -6,12 +6,18 @@ from modelward_native.request.tensor cimport mw_span, mw_view
 cdef extern from "score.h" nogil:
     enum:
         MW_SCORE_PANEL
+        MW_SCORE_PROTOTYPES
+        MW_SCORE_MAX_CELLS
+        MW_SCORE_PROBES
+        MW_SCORE_NEIGHBOURS
+        MW_SCORE_KNOTS
         MW_SCORE_LANES
         MW_SCORE_EXPLAINED
         MW_SCORE_MAX_VALUES
         MW_SCORE_FIXED_BLOCKS
         MW_SCORE_VARYING_BLOCKS
     const double MW_SCORE_LIMIT
+    const float MW_SCORE_CLIP
     ctypedef enum mw_score_flag:
         MW_SCORE_NOT_A_NUMBER
         MW_SCORE_OUT_OF_RANGE
@@ -21,6 +27,7 @@ cdef extern from "score.h" nogil:
         double p_value
         uint32_t flags
         int32_t nearest
+        int32_t cell
     ctypedef enum mw_input_kind:
         MW_INPUT_VALUES
         MW_INPUT_BLOCKS
@@ -38,23 +45,33 @@ cdef extern from "score.h" nogil:
         uint32_t mask
         uint32_t longest
         uint8_t open
+    ctypedef struct mw_profile_segment:
+        pass
     ctypedef struct mw_profile:
         int32_t inputs
         int32_t features
         int32_t columns
-        int32_t centroids
-        int32_t padded_centroids
+        int32_t dimensions
+        int32_t cells
+        int32_t padded_cells
         int32_t padded_features
+        int32_t probes
+        int32_t neighbours
+        float *weight
         const mw_profile_input *input
         const double *mean
         const double *inverse_scale
         const float *low
         const float *high
+        const float *middle
+        const float *inverse_quartile
+        const float *knot
+        const mw_profile_segment *segment
         const float *metric
-        const float *panel
-        const float *count
-        const float *center
-        float neighbours
+        const float *mean_of_cell
+        const float *cell_radius
+        const float *prototype
+        const int32_t *count
         int32_t knots
         const double *knot_score
         const double *knot_p

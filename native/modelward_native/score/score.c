@@ -2,6 +2,10 @@
 
 #include <math.h>
 
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
 /* The distance is compiled once per instruction set, in registers of its own width: one source with registers of 512 bits
  * would be ten times slower where the machine has them narrower. */
 #define MW_WIDTH 4
@@ -10,21 +14,23 @@
 #define MW_NAME(f) f##_plain
 #include "score_distance.h"
 
-typedef double distance_function(const mw_profile *p, const float *row, float *scratch, int32_t *nearest);
+typedef double distance_function(const mw_profile *p, const float *row, float *scratch, mw_score *out);
 
 #ifndef __x86_64__
 static distance_function *const distance_of = distance_plain;
 #else
 #define MW_WIDTH 8
 #define MW_ACCUMULATORS 8
-#define MW_TARGET __attribute__((target("avx2,fma")))
+#define MW_TARGET __attribute__((target("avx2,fma,popcnt")))
 #define MW_NAME(f) f##_avx2
+#define MW_BITS(v) (uint32_t)_mm256_movemask_ps((__m256)(v))
 #include "score_distance.h"
 
 #define MW_WIDTH 16
 #define MW_ACCUMULATORS 4
-#define MW_TARGET __attribute__((target("avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")))
+#define MW_TARGET __attribute__((target("avx2,fma,popcnt,avx512f,avx512vl,avx512bw,avx512dq")))
 #define MW_NAME(f) f##_avx512
+#define MW_BITS(v) (uint32_t)_mm512_movepi32_mask((__m512i)(v))
 #include "score_distance.h"
 
 static distance_function *distance_of = distance_plain;
@@ -67,7 +73,7 @@ static uint32_t flags_of(const mw_profile *p, const float *row) {
 }
 
 void mw_score_row(const mw_profile *p, const float *row, float *scratch, mw_score *out) {
-    const double distance = distance_of(p, row, scratch, &out->nearest);
+    const double distance = distance_of(p, row, scratch, out);
     if (distance < 0.0) {
         out->score = MW_SCORE_LIMIT;
         out->p_value = 0.0;
@@ -100,9 +106,17 @@ double mw_score_p_value(const mw_profile *p, double score) {
     return p->knot_p[below] + part * (p->knot_p[above] - p->knot_p[below]);
 }
 
+/* A feature's standardised value in a row whose place in that dimension is this. */
+static float usual(const mw_profile *p, int32_t j, float place) {
+    return p->middle ? p->middle[j] + place / p->inverse_quartile[j] : place;
+}
+
 void mw_score_explain(const mw_profile *p, const float *row, const mw_score *s, int32_t feature[MW_SCORE_EXPLAINED],
                       float deviation[MW_SCORE_EXPLAINED]) {
-    const float *center = s->nearest >= 0 ? p->center + (size_t)s->nearest * (size_t)p->features : NULL;
+    const int32_t cell = s->nearest / MW_SCORE_PROTOTYPES, which = s->nearest % MW_SCORE_PROTOTYPES;
+    const float *prototype =
+        NULL; /* its first dimensions, which are every MW_SCORE_PROTOTYPES floats, are the features */
+    if (s->nearest >= 0) prototype = p->prototype + (size_t)cell * (size_t)p->dimensions * MW_SCORE_PROTOTYPES + which;
     for (int k = 0; k < MW_SCORE_EXPLAINED; k++) {
         feature[k] = -1;
         deviation[k] = 0.0f;
@@ -112,7 +126,7 @@ void mw_score_explain(const mw_profile *p, const float *row, const mw_score *s, 
         float d;
         if (j >= p->features) d = row[j] != 0.0f ? INFINITY : 0.0f;
         else if (row[j] != row[j]) d = INFINITY;
-        else d = center ? row[j] - center[j] : row[j];
+        else d = row[j] - (prototype ? usual(p, j, prototype[(size_t)j * MW_SCORE_PROTOTYPES]) : 0.0f);
         int at = MW_SCORE_EXPLAINED;
         while (at > 0 && (feature[at - 1] < 0 || fabsf(d) > fabsf(deviation[at - 1]))) at--;
         if (at == MW_SCORE_EXPLAINED) continue;

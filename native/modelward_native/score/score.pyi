@@ -18,11 +18,20 @@ MAX_VALUES: Final[int]
 FIXED_BLOCKS: Final[int]
 VARYING_BLOCKS: Final[int]
 MAX_INPUTS: Final[int]
+MAX_CELLS: Final[int]
+MAX_PROTOTYPES: Final[int]
+NEIGHBOURS: Final[int]
+KNOTS: Final[int]
+CLIP: Final[float]
 INPUT: Final[np.dtype[np.void]]
 COLUMN: Final[np.dtype[np.void]]
 
 Measured: TypeAlias = tuple[
-    npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.uint32], npt.NDArray[np.int32]
+    npt.NDArray[np.float64],
+    npt.NDArray[np.float64],
+    npt.NDArray[np.uint32],
+    npt.NDArray[np.int32],
+    npt.NDArray[np.int32],
 ]
 
 def use_instructions(name: str) -> None: ...
@@ -36,11 +45,13 @@ class Kernel:
         scale: npt.NDArray[np.float64],
         low: npt.NDArray[np.floating[Any]],
         high: npt.NDArray[np.floating[Any]],
-        metric: npt.NDArray[np.float32],
-        centers: npt.NDArray[np.float32],
-        mapped: npt.NDArray[np.float32],
+        views: tuple[npt.NDArray[np.float32], ...] | None,
+        means: npt.NDArray[np.float32],
+        radius: npt.NDArray[np.float32],
+        first: npt.NDArray[np.integer[Any]],
+        prototypes: npt.NDArray[np.float32],
         counts: npt.NDArray[np.integer[Any]],
-        neighbours: int,
+        weights: npt.NDArray[np.float64],
         knot_score: npt.NDArray[np.float64],
         knot_p: npt.NDArray[np.float64],
         tail_index: float,

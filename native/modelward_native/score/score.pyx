@@ -24,6 +24,11 @@ MAX_VALUES = MW_SCORE_MAX_VALUES
 FIXED_BLOCKS = MW_SCORE_FIXED_BLOCKS
 VARYING_BLOCKS = MW_SCORE_VARYING_BLOCKS
 MAX_INPUTS = MW_MAX_TENSORS
+MAX_CELLS = MW_SCORE_MAX_CELLS
+MAX_PROTOTYPES = MW_SCORE_PROTOTYPES
+NEIGHBOURS = MW_SCORE_NEIGHBOURS
+KNOTS = MW_SCORE_KNOTS
+CLIP = MW_SCORE_CLIP
 
 INPUT = np.dtype([("kind", np.int32), ("elements", np.int64), ("first", np.int32), ("width", np.int32)], align=True)
 COLUMN = np.dtype([("first_slot", np.uint32), ("mask", np.uint32), ("longest", np.uint32), ("open", np.uint8)], align=True)
@@ -31,7 +36,9 @@ assert INPUT.itemsize == sizeof(mw_profile_input) and COLUMN.itemsize == sizeof(
 
 cdef enum:
     CACHE_LINE = 64               # a register of AVX-512 that crosses one costs two loads
-FAR = 1e15                        # where padding centroids lie; its square is still a float
+    WIDE = 128                    # dimensions beyond which fewer cells are looked at
+    WIDE_PROBES = 2
+FAR = 1e15                        # where padding lies; its square is still a float
 
 
 def _padded(n, unit):
@@ -59,8 +66,23 @@ def _check_tiling(what, inputs, total):
         raise ValueError(f"the inputs hold {at} {what} instead of {total}")
 
 
+def _segments(knots, normals):
+    """Base, value and slope (f, k + 1, 3) of the pieces below, between and above the knots (f, k). Equal knots have none."""
+    step = np.diff(knots)
+    inner = np.divide(np.diff(normals), step, out=np.zeros_like(step), where=step > 0)
+    ends = np.ones((len(knots), 1))
+    base, value = (np.concatenate([curve[:, :1], curve], axis=1) for curve in (knots, normals))
+    return np.stack([base, value, np.concatenate([ends, inner, ends], axis=1)], axis=2)
+
+
+def _check_shapes(expected):
+    for name, (array, shape) in expected.items():
+        if np.shape(array) != shape:
+            raise ValueError(f"{name} has shape {np.shape(array)} instead of {shape}")
+
+
 def _results(n):
-    return np.empty(n), np.empty(n), np.empty(n, np.uint32), np.empty(n, np.int32)
+    return np.empty(n), np.empty(n), np.empty(n, np.uint32), np.empty(n, np.int32), np.empty(n, np.int32)
 
 
 def use_instructions(str name):
@@ -72,30 +94,29 @@ def use_instructions(str name):
 
 
 cdef class Kernel:
-    """Owns one profile in the kernel's layout. f features, c category columns, m centroids, i inputs, k knots.
+    """Owns one profile in the kernel's layout. f features, c category columns, d dimensions, n cells, m prototypes, i inputs,
+    k knots of the calibration.
 
-    inputs: (i,) of INPUT; mean, scale (f,) float64; low, high (f,); metric (f, f) or (0, 0) for the identity;
-    centers (m, f) standardised; mapped (m, f) the same under the metric; counts (m,); knot_score, knot_p (k,) with rising
+    inputs: (i,) of INPUT; mean, scale (f,) float64; low, high (f,); views: None, or middle, quartile (f,), knots, normals
+    (f, KNOTS), metric (f, f) of two views (modelward.score.views); means (n, d), radius (n,), first (n + 1,), prototypes
+    (m, d), counts (m,) of cells (modelward.score.cells); weights (1 .. NEIGHBOURS,); knot_score, knot_p (k,) with rising
     scores; text (bytes,) uint8, words (w + 1,) offsets into it, column_words (c + 1,) first word of each column,
     is_open (c,). Raises ValueError where shapes contradict each other; values are the caller's responsibility
     (modelward.score.store checks a file's).
     """
 
-    def __cinit__(self, *, inputs, mean, scale, low, high, metric, centers, mapped, counts, neighbours, knot_score, knot_p,
-                  tail_index, text, words, column_words, is_open):
+    def __cinit__(self, *, inputs, mean, scale, low, high, views, means, radius, first, prototypes, counts, weights,
+                  knot_score, knot_p, tail_index, text, words, column_words, is_open):
         cdef mw_profile *p = &self.profile
+        cdef int i
         self.memory = []
-        features, m, knots = len(mean), len(centers), len(knot_score)
-        square = (features, features)
-        expected = {"scale": (scale, (features,)), "low": (low, (features,)), "high": (high, (features,)),
-                    "metric": (metric, square if np.size(metric) else np.shape(metric)),
-                    "centers": (centers, (m, features)), "mapped": (mapped, (m, features)), "counts": (counts, (m,)),
-                    "knot_p": (knot_p, (knots,))}
-        for name, (array, shape) in expected.items():
-            if np.shape(array) != shape:
-                raise ValueError(f"{name} has shape {np.shape(array)} instead of {shape}")
-        if m < 1 or knots < 1:
-            raise ValueError("a profile has at least one centroid and one knot")
+        features, knots = len(mean), len(knot_score)
+        _check_shapes({"scale": (scale, (features,)), "low": (low, (features,)), "high": (high, (features,)),
+                       "knot_p": (knot_p, (knots,))})
+        if knots < 1:
+            raise ValueError("a profile has at least one knot")
+        if not 1 <= len(weights) <= NEIGHBOURS:
+            raise ValueError(f"distances are measured to 1 to {NEIGHBOURS} rows, not {len(weights)}")
         if len(inputs) > MW_MAX_TENSORS:
             raise ValueError(f"a request has at most {MW_MAX_TENSORS} inputs, not {len(inputs)}")
         self.fill_columns(text, words, column_words, is_open)
@@ -103,24 +124,62 @@ cdef class Kernel:
         _check_tiling("features", inputs[numeric], features)
         _check_tiling("columns", inputs[~numeric], p.columns)
 
-        p.inputs, p.features, p.centroids, p.knots = len(inputs), features, m, knots
-        p.padded_centroids = _padded(m, MW_SCORE_PANEL)
+        p.inputs, p.features, p.knots = len(inputs), features, knots
         p.padded_features = _padded(features, MW_SCORE_LANES)
         p.input = <const mw_profile_input *>self.keep(inputs, INPUT)
         p.mean = <const double *>self.keep(mean, np.float64)
         p.inverse_scale = <const double *>self.keep(1.0 / np.asarray(scale, np.float64), np.float64)
         p.low = <const float *>self.keep(low, np.float32)
         p.high = <const float *>self.keep(high, np.float32)
-        p.metric = NULL
-        if np.size(metric):
-            p.metric = <const float *>self.keep(_panels(np.asarray(metric), MW_SCORE_LANES, 0.0), np.float32)
-        p.panel = <const float *>self.keep(_panels(np.asarray(mapped).T, MW_SCORE_PANEL, FAR), np.float32)
-        p.count = <const float *>self.keep(np.pad(np.asarray(counts), (0, p.padded_centroids - m)), np.float32)
-        p.center = <const float *>self.keep(centers, np.float32)
-        p.neighbours = neighbours
+        self.fill_views(views)
+        self.fill_cells(means, radius, first, prototypes, counts)
+        p.neighbours = len(weights)
+        p.weight[0] = 0.0
+        for i in range(p.neighbours):
+            p.weight[i + 1] = p.weight[i] + <float>weights[i]
         p.knot_score = <const double *>self.keep(knot_score, np.float64)
         p.knot_p = <const double *>self.keep(knot_p, np.float64)
         p.tail_index = tail_index
+
+    cdef object fill_views(self, object views):
+        cdef mw_profile *p = &self.profile
+        p.dimensions, p.middle = p.features, NULL
+        if views is None:
+            return
+        middle, quartile, knots, normals, metric = views
+        each, curve = (p.features,), (p.features, KNOTS)
+        _check_shapes({"middle": (middle, each), "quartile": (quartile, each), "knots": (knots, curve),
+                       "normals": (normals, curve), "metric": (metric, (p.features, p.features))})
+        p.dimensions = 2 * p.features
+        p.middle = <const float *>self.keep(middle, np.float32)
+        p.inverse_quartile = <const float *>self.keep(1.0 / np.asarray(quartile, np.float64), np.float32)
+        p.knot = <const float *>self.keep(knots, np.float32)
+        segments = _segments(np.asarray(knots, np.float64), np.asarray(normals, np.float64))
+        p.segment = <const mw_profile_segment *>self.keep(segments, np.float32)
+        p.metric = <const float *>self.keep(_panels(np.asarray(metric), MW_SCORE_LANES, 0.0), np.float32)
+
+    cdef object fill_cells(self, object means, object radius, object first, object prototypes, object counts):
+        cdef mw_profile *p = &self.profile
+        n, m, d = len(means), len(counts), p.dimensions
+        _check_shapes({"means": (means, (n, d)), "radius": (radius, (n,)), "first": (first, (n + 1,)),
+                       "prototypes": (prototypes, (m, d))})
+        sizes = np.diff(np.asarray(first, np.int64))
+        if not 1 <= n <= MAX_CELLS:
+            raise ValueError(f"a profile has 1 to {MAX_CELLS} cells, not {n}")
+        if first[0] != 0 or first[n] != m or not ((1 <= sizes) & (sizes <= MAX_PROTOTYPES)).all():
+            raise ValueError("first does not divide the prototypes into cells")
+        p.cells, p.padded_cells = n, _padded(n, MW_SCORE_PANEL)
+        p.probes = min(n, MW_SCORE_PROBES if d <= WIDE else WIDE_PROBES)
+        p.mean_of_cell = <const float *>self.keep(_panels(np.asarray(means).T, MW_SCORE_PANEL, FAR), np.float32)
+        p.cell_radius = <const float *>self.keep(radius, np.float32)
+        cell = np.repeat(np.arange(n), sizes)
+        place = np.arange(m) - np.asarray(first)[cell]
+        panels = np.full((n, d, MAX_PROTOTYPES), FAR, np.float32)
+        panels[cell, :, place] = prototypes
+        p.prototype = <const float *>self.keep(panels, np.float32)
+        behind = np.zeros((n, MAX_PROTOTYPES), np.int32)
+        behind[cell, place] = np.minimum(counts, NEIGHBOURS)
+        p.count = <const int32_t *>self.keep(behind, np.int32)
 
     cdef const void *keep(self, object array, object dtype) except? NULL:
         """An aligned copy of the array that lives as long as the Kernel; its address."""
@@ -179,7 +238,7 @@ cdef class Kernel:
     def measure(self, features, unknown=None):
         """Scores rows of raw features (n, f) float64 and unknown categories (n, c) bool (none by default).
 
-        Returns score (n,) and p-value (n,) float64, flags (n,) uint32, nearest centroid (n,) int32 or -1.
+        Returns score (n,) and p-value (n,) float64, flags (n,) uint32, nearest prototype and cell (n,) int32 or -1.
         """
         cdef const double[:, ::1] x = np.ascontiguousarray(features, np.float64)
         cdef Py_ssize_t n = x.shape[0], i
@@ -192,14 +251,15 @@ cdef class Kernel:
         out, buffers = _results(n), self.buffers()
         cdef double[::1] score = out[0], p_value = out[1]
         cdef uint32_t[::1] flags = out[2]
-        cdef int32_t[::1] nearest = out[3]
+        cdef int32_t[::1] nearest = out[3], cell = out[4]
         cdef float[::1] row = buffers[0], scratch = buffers[1]
         cdef mw_score s
         with nogil:
             for i in range(n):
                 self.load_row(&x[i, 0] if f else NULL, &u[i, 0] if c else NULL, &row[0])
                 mw_score_row(&self.profile, &row[0], &scratch[0], &s)
-                score[i], p_value[i], flags[i], nearest[i] = s.score, s.p_value, s.flags, s.nearest
+                score[i], p_value[i], flags[i] = s.score, s.p_value, s.flags
+                nearest[i], cell[i] = s.nearest, s.cell
         return out
 
     def measure_tensors(self, tensors, int64_t rows):
@@ -226,21 +286,22 @@ cdef class Kernel:
         out, buffers = _results(rows), self.buffers()
         cdef double[::1] score = out[0], p_value = out[1]
         cdef uint32_t[::1] flags = out[2]
-        cdef int32_t[::1] nearest = out[3]
+        cdef int32_t[::1] nearest = out[3], cell = out[4]
         cdef float[::1] row = buffers[0], scratch = buffers[1]
         cdef mw_score s
         for i in range(rows):
             if mw_gather_row(&gather, &row[0]) != 1:
                 raise ValueError(f"a BYTES element of row {i} leaves its tensor")
             mw_score_row(&self.profile, &row[0], &scratch[0], &s)
-            score[i], p_value[i], flags[i], nearest[i] = s.score, s.p_value, s.flags, s.nearest
+            score[i], p_value[i], flags[i] = s.score, s.p_value, s.flags
+            nearest[i], cell[i] = s.nearest, s.cell
         return out
 
     def explain(self, features, unknown=None):
         """The columns of one row, features (f,) and unknown categories (c,), that deviate most, worst first.
 
         Returns column (e,) int32 (feature i, or f + i for category column i) and deviation (e,) float32 in standard
-        deviations from the nearest centroid; e is EXPLAINED or the number of columns if that is less.
+        deviations from the nearest prototype; e is EXPLAINED or the number of columns if that is less.
         """
         cdef const double[::1] x = np.ascontiguousarray(features, np.float64)
         cdef int32_t f = self.profile.features, c = self.profile.columns

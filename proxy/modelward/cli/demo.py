@@ -88,8 +88,8 @@ class Demo:
                 repository = write_repository(folder, table, progress)
         except OSError as error:
             raise _no_room(str(folder), error) from error
-        centroids, slow_ms = repository.profile.describe()["centroids"], repository.slow_seconds * 1000
-        self.say(f"profile fitted: {centroids} centroids; a slow model built: {slow_ms:.0f} ms a run")
+        prototypes, slow_ms = repository.profile.describe()["prototypes"], repository.slow_seconds * 1000
+        self.say(f"profile fitted: {prototypes} prototypes; a slow model built: {slow_ms:.0f} ms a run")
         return repository
 
     async def serve(self, repository: Repository, table: Table, grpc: str, http: str) -> int:

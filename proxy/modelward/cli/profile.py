@@ -111,7 +111,8 @@ def _print_profile(profile: Profile, file: Path, as_json: bool) -> None:
     print_table(str(file), ("what", "value"), [
         ("training rows", f"{facts['trained_rows']:,}"),
         ("features", facts["features"]),
-        ("centroids", facts["centroids"]),
+        ("distances", f"{facts['space']}, to the nearest {facts['neighbours']}"),
+        ("prototypes", f"{facts['prototypes']:,} in {facts['cells']} cells"),
         *((f"anomalous at a false positive rate of {rate}", f"score {score:.4g} and above")
           for rate, score in facts["thresholds"].items()),
     ])  # fmt: skip

@@ -1,9 +1,10 @@
 """From scores to p-values: the share of held-back training rows that score at least as high.
 
 Every training row is held back once: the rows are dealt into FOLDS parts, and each part is scored by a geometry fitted
-without it (standardisation, metric and centroids), so no score is lowered by a centroid that has seen its row. The
-profile that serves is then fitted on all rows. It has seen a little more than any of the geometries that calibrated
-it, so that its scores of new rows are if anything lower: the false positive rate errs downwards.
+without it (standardisation, views and cells), so no score is lowered by a prototype that has seen its row. The space
+and the weighting alone are chosen once, from all rows. The profile that serves is then fitted on all rows. It has seen
+a little more than any of the geometries that calibrated it, so that its scores of new rows are if anything lower: the
+false positive rate errs downwards.
 
 Where counting ends, a power law is fitted to the highest scores, so that rates below 1 / rows have a threshold too. It
 is fitted to 1 + score: a few held-back rows at hundreds of deviations, which real tables have, do not carry it away as
@@ -21,6 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 FOLDS = 10
+# Of the cells: as many rows a cell as there are when all rows are there. More would describe the rows better than the
+# profile that serves does, and p-values would be too low.
+PART = 1.0 - 1.0 / FOLDS
 MAX_KNOTS = 256
 # The tail is fitted to this part of the rows, within these bounds: where counting is precise, counting is better.
 TAIL_PART = 0.05

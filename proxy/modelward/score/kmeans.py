@@ -1,8 +1,7 @@
 """At most `k` centroids of a cloud of rows: k-means++ seeding, then Lloyd's iterations.
 
 Sources: Arthur and Vassilvitskii, "k-means++: The Advantages of Careful Seeding" (2007); Lloyd, "Least squares
-quantization in PCM" (1982). Plain numpy, so that fitting a profile needs no extra; 10,000 rows of 30 features take 0.3
-s.
+quantization in PCM" (1982). Plain numpy, so that fitting a profile needs no extra.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from modelward.score import calibration, geometry, layout, store, words
+from modelward.score import calibration, choice, geometry, layout, store, words
 from modelward.score.calibration import Calibration
 from modelward.score.errors import ProfileError
 from modelward.score.geometry import Geometry
@@ -31,7 +31,7 @@ Progress = Callable[[str, int, int], None]
 @dataclass(frozen=True)
 class Deviation:
     """One unusual column of a row: its name and index (features first, then category columns), its raw value, and by
-    how many standard deviations it differs from the nearest centroid, signed; from the training mean where the row
+    how many standard deviations it differs from the nearest prototype, signed; from the training mean where the row
     holds NaN, an infinity or a value out of range. NaN, infinities and unknown categories deviate by infinity."""
 
     name: str
@@ -74,25 +74,27 @@ class Profile:
         sample = rows.features[rng.permutation(count)[:wanted]]
         vocabulary = words.learn([[v for row in column for v in row] for column in rows.categories])
 
-        steps = calibration.FOLDS + 1
+        steps = calibration.FOLDS + 2
         report = progress or (lambda stage, done, total: None)
+        report("choosing", 0, steps)
+        chosen = geometry.choose(sample, rng)
         scores = np.empty(wanted)
         for fold in range(calibration.FOLDS):
-            report("calibrating", fold, steps)
+            report("calibrating", 1 + fold, steps)
             held = slice(fold, None, calibration.FOLDS)  # the sample is shuffled: every tenth row is a random part
-            shape = geometry.fit(np.delete(sample, held, axis=0), rng)
-            scores[held] = _plain_kernel(shape).measure(sample[held])[0]
-        report("fitting", calibration.FOLDS, steps)
-        shape = geometry.fit(sample, rng)
+            shape = geometry.fit(np.delete(sample, held, axis=0), chosen, rng, calibration.PART)
+            scores[held] = bare_kernel(shape).measure(sample[held])[0]
+        report("fitting", steps - 1, steps)
+        shape = geometry.fit(sample, chosen, rng)
         if wanted < count:
             shape = geometry.widened(shape, rows.features)
         report("done", steps, steps)
         return cls(plan, shape, calibration.calibrate(scores), vocabulary, count)
 
     def score(self, X: Data) -> Doubles:
-        """Anomaly scores (n,), higher is more anomalous: the mean distance to the nearest training rows, in standard
-        deviations stretched by the metric (modelward.score.geometry). score.score.LIMIT for a row that holds NaN, an
-        infinity, a value out of range or an unknown category."""
+        """Anomaly scores (n,), higher is more anomalous: the weighted mean distance to the nearest training rows
+        (modelward.score.geometry). score.score.LIMIT for a row that holds NaN, an infinity, a value out of range or an
+        unknown category."""
         return self._measure(X)[0]
 
     def p_value(self, X: Data) -> Doubles:
@@ -130,7 +132,8 @@ class Profile:
         return layout.mismatch(self.layout, inputs)
 
     def describe(self) -> dict[str, Any]:
-        """What `profile show` prints: rows, centroids, the score at which common rates begin, and per input its kind,
+        """What `profile show` prints: rows, the space of distances ("plain" or "two views"), how many nearest rows they
+        are measured to, cells, prototypes, the score at which common rates begin, and per input its kind,
         elements per row (None where they vary), features, and for BYTES the number of known categories per column
         (None for a column whose values are too varied to be categories)."""
         inputs = []
@@ -150,7 +153,10 @@ class Profile:
         return {
             "trained_rows": self.trained_rows,
             "features": self.layout.features,
-            "centroids": len(self.geometry.counts),
+            "space": choice.PLAIN if self.geometry.views is None else choice.TWO_VIEWS,
+            "neighbours": len(self.geometry.weights),
+            "cells": len(self.geometry.cells.means),
+            "prototypes": len(self.geometry.cells.counts),
             "thresholds": {str(rate): self.threshold(rate) for rate in (0.05, 0.01, 0.001)},
             "inputs": inputs,
         }
@@ -215,20 +221,23 @@ class Profile:
 
 
 def _kernel_geometry(shape: Geometry) -> dict[str, Any]:
+    two = shape.views
     return {
         "mean": shape.mean,
         "scale": shape.scale,
         "low": shape.low,
         "high": shape.high,
-        "metric": shape.metric,
-        "centers": shape.centers,
-        "mapped": shape.mapped_centers,
-        "counts": shape.counts,
-        "neighbours": geometry.NEIGHBOURS,
+        "views": None if two is None else (two.middle, two.quartile, two.knots, two.normals, two.metric),
+        "means": shape.cells.means,
+        "radius": shape.cells.radius,
+        "first": shape.cells.first,
+        "prototypes": shape.cells.prototypes,
+        "counts": shape.cells.counts,
+        "weights": shape.weights,
     }
 
 
-def _plain_kernel(shape: Geometry) -> native_score.Kernel:
+def bare_kernel(shape: Geometry) -> native_score.Kernel:
     """A kernel of numeric features and no calibration yet: what scores rows that were held back."""
     features = len(shape.mean)
     return native_score.Kernel(

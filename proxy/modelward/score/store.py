@@ -13,20 +13,24 @@ import numpy.typing as npt
 from modelward.atomic_file import replacing
 from modelward.bounded_file import read_regular
 from modelward.npz import DAMAGE, read_arrays
-from modelward.score import calibration, geometry, layout
+from modelward.score import calibration, cells, layout, views
 from modelward.score.calibration import Calibration
+from modelward.score.cells import Cells
 from modelward.score.errors import ProfileError
 from modelward.score.geometry import Geometry
 from modelward.score.layout import Layout
+from modelward.score.views import Views
 from modelward.score.words import MAX_TEXT, Words
-from modelward_native.score.score import MAX_INPUTS
+from modelward_native.score.score import KNOTS, MAX_CELLS, MAX_INPUTS, MAX_PROTOTYPES, NEIGHBOURS
 
 FILE_MODE = 0o644  # workers of another user may read it
-VERSION = 1
+VERSION = 2
 MEND = "; `modelward profile fit` writes one"
-MAX_FILE = 1 << 29  # bytes, packed and unpacked: a profile of the largest layout has a tenth of that
-MAX_FEATURES = 1 << 17  # of all inputs: 128 MiB of centroids
-MAX_STANDARDISED = 1e9  # no centroid lies farther out, in standard deviations; keeps squares within float's range
+MAX_FILE = 1 << 29  # bytes, packed and unpacked: a profile of the largest layout has a fifth of that
+MAX_FEATURES = 1 << 17  # of all inputs
+MAX_STANDARDISED = 1e9  # no prototype lies farther out, in standard deviations; keeps squares within float's range
+MIN_QUARTILE, MIN_WEIGHT = 1e-6, 1e-6
+MAX_COUNT = 1 << 40  # training rows behind all prototypes
 
 # name -> (kinds of datatype, dimensions)
 ARRAYS = {
@@ -39,9 +43,18 @@ ARRAYS = {
     "scale": ("f", 1),
     "low": ("f", 1),
     "high": ("f", 1),
+    # of two views; empty where distances are measured between standardised rows
+    "middle": ("f", 1),
+    "quartile": ("f", 1),
+    "knots": ("f", 2),
+    "normals": ("f", 2),
     "metric": ("f", 2),
-    "centers": ("f", 2),
+    "cell_mean": ("f", 2),
+    "cell_radius": ("f", 1),
+    "cell_first": ("iu", 1),
+    "prototypes": ("f", 2),
     "counts": ("iu", 1),
+    "weights": ("f", 1),
     "knot_score": ("f", 1),
     "knot_p": ("f", 1),
     "tail_index": ("f", 0),
@@ -50,6 +63,8 @@ ARRAYS = {
     "column_words": ("iu", 1),
     "is_open": ("u", 1),
 }
+
+VIEWS = ("middle", "quartile", "knots", "normals", "metric")
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -64,6 +79,7 @@ class Parts(NamedTuple):
 
 def save(path: str | os.PathLike[str], parts: Parts) -> None:
     plan, shape, curve, known, trained_rows = parts
+    two = shape.views
     arrays: dict[str, Any] = {
         "version": np.int64(VERSION),
         "trained_rows": np.int64(trained_rows),
@@ -74,9 +90,13 @@ def save(path: str | os.PathLike[str], parts: Parts) -> None:
         "scale": shape.scale,
         "low": shape.low,
         "high": shape.high,
-        "metric": shape.metric,
-        "centers": shape.centers,
-        "counts": shape.counts,
+        **({key: np.zeros((0,) * ARRAYS[key][1]) for key in VIEWS} if two is None else vars(two)),
+        "cell_mean": shape.cells.means,
+        "cell_radius": shape.cells.radius,
+        "cell_first": shape.cells.first,
+        "prototypes": shape.cells.prototypes,
+        "counts": shape.cells.counts,
+        "weights": shape.weights,
         "knot_score": curve.knot_score,
         "knot_p": curve.knot_p,
         "tail_index": np.float64(curve.tail_index),
@@ -97,7 +117,6 @@ def load(path: str | os.PathLike[str], data: bytes | None = None) -> Parts:
         if not condition:
             raise ProfileError(f"{name} is not a usable profile: {what}; fit it again")
 
-    require(int(arrays["version"]) == VERSION, f"it has format {int(arrays['version'])}, this program reads {VERSION}")
     for key, array in arrays.items():
         require(array.dtype.kind != "f" or np.isfinite(array).all(), f"{key} holds NaN or an infinity")
     plan = _layout(arrays, require)
@@ -113,7 +132,7 @@ def load(path: str | os.PathLike[str], data: bytes | None = None) -> Parts:
     require(len(known.text) <= MAX_TEXT * max(1, plan.columns), "its categories are too long")
     require(len(known.starts) >= 1 and len(known.columns) >= 1, "its categories are missing")
     trained_rows = int(arrays["trained_rows"])
-    require(trained_rows >= int(shape.counts.sum()), "its centroids stand for more rows than it was trained on")
+    require(trained_rows >= int(shape.cells.counts.sum()), "its cells hold more rows than it was trained on")
     return Parts(plan, shape, curve, known, trained_rows)
 
 
@@ -124,6 +143,13 @@ def _read(name: str, data: bytes | None) -> Arrays:
         raise ProfileError(f"{name} cannot be read: {error.strerror or error}") from error
     except DAMAGE as error:
         raise ProfileError(f"{name} is not a profile (.npz): {error}") from error
+    version = arrays.get("version")
+    if version is not None and version.dtype.kind in "iu" and version.ndim == 0 and version != VERSION:
+        other = "an earlier" if version < VERSION else "a later"
+        raise ProfileError(
+            f"{name} was fitted by {other} version of Modelward (format {version}, this one reads {VERSION}); "
+            "fit it again"
+        )
     if missing := [key for key in ARRAYS if key not in arrays]:
         raise ProfileError(f"{name} is not a profile: it has no array {missing[0]!r}{MEND}")
     arrays = {key: arrays[key] for key in ARRAYS}
@@ -154,33 +180,59 @@ def _layout(arrays: Arrays, require: Require) -> Layout:
 
 
 def _geometry(arrays: Arrays, plan: Layout, require: Require) -> Geometry:
-    f, m = plan.features, len(arrays["counts"])
-    require(1 <= m <= geometry.MAX_CENTROIDS, f"it has {m} centroids")
-    mapped = arrays["metric"].size > 0
-    require(not mapped or f <= geometry.MAX_MAPPED_FEATURES, "its metric is too large")
-    shapes: dict[str, tuple[int, ...]] = {key: (f,) for key in ("mean", "scale", "low", "high")}
-    shapes |= {"centers": (m, f), "metric": (f, f) if mapped else (0, 0)}
-    for key, wanted in shapes.items():
-        require(arrays[key].shape == wanted, f"{key} has shape {arrays[key].shape} instead of {wanted}")
-    counts, scale = arrays["counts"], arrays["scale"]
-    require((counts >= 1).all() and geometry.NEIGHBOURS <= counts.sum() < 1 << 40, "its centroids stand for no rows")
-    require((counts <= geometry.MAX_COUNT).all(), "a centroid stands for too many rows")
+    f = plan.features
+    for key in ("mean", "scale", "low", "high"):
+        require(arrays[key].shape == (f,), f"{key} has shape {arrays[key].shape} instead of {(f,)}")
+    scale = arrays["scale"]
     require((np.abs(arrays["mean"]) <= layout.MAX_MAGNITUDE).all(), "mean is out of range")
     require(((scale > 1e-300) & (scale <= layout.MAX_MAGNITUDE)).all(), "scale is out of range")
     require((arrays["low"] <= arrays["high"]).all(), "low is above high")
-    for key in ("low", "high", "centers", "metric"):
+    for key in ("low", "high", *VIEWS, "cell_mean", "cell_radius", "prototypes", "weights"):
         require((np.abs(arrays[key]) <= MAX_STANDARDISED).all(), f"{key} is out of range")
-    shape = Geometry(
+    weights = arrays["weights"]
+    require(1 <= len(weights) <= NEIGHBOURS, f"it has {len(weights)} weights")
+    require((weights >= MIN_WEIGHT).all(), "its weights are not positive")
+    two = _views(arrays, f, require)
+    return Geometry(
         arrays["mean"].astype(np.float64),
         scale.astype(np.float64),
         arrays["low"].astype(np.float32),
         arrays["high"].astype(np.float32),
-        arrays["metric"].astype(np.float32),
-        arrays["centers"].astype(np.float32),
-        counts.astype(np.int64),
+        two,
+        _cells(arrays, f if two is None else 2 * f, require),
+        weights.astype(np.float64),
     )
-    require((np.abs(shape.mapped_centers) <= MAX_STANDARDISED).all(), "its metric moves centroids out of range")
-    return shape
+
+
+def _views(arrays: Arrays, f: int, require: Require) -> Views | None:
+    if not any(arrays[key].size for key in VIEWS):
+        return None
+    require(f <= views.MAX_FEATURES, "its views have too many features")
+    shapes = {"middle": (f,), "quartile": (f,), "knots": (f, KNOTS), "normals": (f, KNOTS), "metric": (f, f)}
+    for key, wanted in shapes.items():
+        require(arrays[key].shape == wanted, f"{key} has shape {arrays[key].shape} instead of {wanted}")
+    require((arrays["quartile"] >= MIN_QUARTILE).all(), "quartile is out of range")
+    # as the kernel computes them: in single precision, knots that are equal must be so
+    knots, normals = (arrays[key].astype(np.float32).astype(np.float64) for key in ("knots", "normals"))
+    width, height = np.diff(knots), np.diff(normals)
+    require((width >= 0).all() and (height >= 0).all(), "a curve of its quantile view falls")
+    require((height <= MAX_STANDARDISED * width).all(), "a curve of its quantile view is too steep")
+    return Views(*(arrays[key].astype(np.float32) for key in VIEWS))
+
+
+def _cells(arrays: Arrays, d: int, require: Require) -> Cells:
+    n, m = len(arrays["cell_radius"]), len(arrays["counts"])
+    require(1 <= n <= MAX_CELLS and n <= cells.most(d), f"it has {n} cells")
+    for key, wanted in {"cell_mean": (n, d), "cell_first": (n + 1,), "prototypes": (m, d)}.items():
+        require(arrays[key].shape == wanted, f"{key} has shape {arrays[key].shape} instead of {wanted}")
+    first, counts = arrays["cell_first"].astype(np.int64), arrays["counts"]
+    sizes = np.diff(first)
+    require(first[0] == 0 and first[-1] == m and (sizes >= 1).all(), "cell_first does not divide the prototypes")
+    require((sizes <= MAX_PROTOTYPES).all(), "a cell has too many prototypes")
+    require((counts >= 1).all() and counts.max() <= MAX_COUNT, "its prototypes stand for no rows")
+    require((arrays["cell_radius"] >= 0).all(), "cell_radius is negative")
+    means, radius, prototypes = (arrays[key].astype(np.float32) for key in ("cell_mean", "cell_radius", "prototypes"))
+    return Cells(means, radius, first, prototypes, counts.astype(np.int64))
 
 
 def _calibration(arrays: Arrays, require: Require) -> Calibration:

@@ -3,6 +3,7 @@ import mmap
 import struct
 import threading
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from modelward.score import calibration, geometry
 from modelward.score.calibration import Calibration
+from modelward.score.cells import Cells
+from modelward.score.choice import PLAIN, TWO_VIEWS, WEIGHTS, Choice
 from modelward_native.score import score as native_score
 from tests.oracle import score as oracle
 
@@ -25,12 +28,12 @@ KINDS = {
 }
 
 
-def fitted(rows, features, seed=0):
+def fitted(rows, features, seed=0, space=TWO_VIEWS, weighting="five"):
     rng = np.random.default_rng(seed)
     mixed = rng.standard_normal((features, features))
     scale, shift = rng.uniform(0.1, 100, features), rng.uniform(-50, 50, features)
     table = rng.standard_normal((rows, features)) @ mixed * scale + shift
-    return geometry.fit(table, rng), table
+    return geometry.fit(table, Choice(space, weighting), rng), table
 
 
 FITTED = fitted(100, 4)
@@ -46,12 +49,39 @@ def assert_agrees(kernel, shape, curve, rows, unknown=None):
     return found, expected
 
 
-@pytest.mark.parametrize("features", [1, 2, 15, 16, 17, 30, 100, 257])
+@pytest.mark.parametrize("features", [1, 2, 15, 16, 17, 30, 65, 100, 257])
 @pytest.mark.parametrize("rows", [20, 64, 300])
-def test_scores_agree_with_the_slow_twin_at_every_width_and_padding(features, rows):
-    shape, table = fitted(rows, features)
+@pytest.mark.parametrize("space", [PLAIN, TWO_VIEWS])
+def test_scores_agree_with_the_slow_twin_at_every_width_and_padding(features, rows, space):
+    shape, table = fitted(rows, features, space=space)
     near = table[:20] + np.random.default_rng(1).standard_normal((20, features))
     assert_agrees(oracle.kernel(shape, CURVE), shape, CURVE, np.concatenate([table[:5], near, 3 * near]))
+
+
+@pytest.mark.parametrize("weighting", WEIGHTS)
+def test_every_weighting_agrees_with_the_slow_twin_where_prototypes_stand_for_several_rows(weighting):
+    rng = np.random.default_rng(2)
+    table = rng.integers(0, 3, (2000, 4)).astype(float) * [1.0, 10.0, 0.1, 5.0]
+    shape = geometry.fit(table, Choice(TWO_VIEWS, weighting), rng)
+    assert shape.cells.counts.max() > 10
+    assert_agrees(oracle.kernel(shape, CURVE), shape, CURVE, table[:20] + rng.standard_normal((20, 4)))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_profiles_agree_with_the_slow_twin(seed):
+    """1 to 128 cells of 1 to 32 prototypes, curves with flat ends and steep parts: not only what is ever fitted."""
+    rng = np.random.default_rng(seed)
+    f, n = int(rng.integers(1, 40)), int(rng.integers(1, 129))
+    _, table = fitted(200, f, seed)
+    table[:, : f // 2] = rng.standard_t(1.5, (200, f // 2))
+    shape = geometry.fit(table, Choice(TWO_VIEWS, "ten"), rng)
+    sizes = rng.integers(1, 33, n)
+    prototypes = rng.standard_normal((sizes.sum(), 2 * f)).astype(np.float32)
+    first = np.cumsum([0, *sizes])
+    means = np.array([prototypes[a:b].mean(axis=0) for a, b in pairwise(first)])
+    random = Cells(means, np.ones(n, np.float32), first, prototypes, rng.integers(1, 12, len(prototypes)))
+    shape = replace(shape, cells=random, weights=rng.uniform(0.1, 1, rng.integers(1, 11)))
+    assert_agrees(oracle.kernel(shape, CURVE), shape, CURVE, table[:40] * rng.uniform(0.5, 2, (40, f)))
 
 
 @pytest.fixture(params=["plain", "avx2"])
@@ -69,7 +99,8 @@ def instructions(request):
 def test_every_instruction_set_computes_the_same(instructions, features):
     shape, table = fitted(300, features)
     found, expected = assert_agrees(oracle.kernel(shape, CURVE), shape, CURVE, table[:50] * 1.5)
-    assert np.mean(found[3] == expected[3]) > 0.9  # which of two equally near centroids is a matter of rounding
+    for k in (3, 4):  # which of two equally near prototypes, or cells, is a matter of rounding
+        assert np.mean(found[k] == expected[k]) > 0.9
 
 
 def test_instructions_that_do_not_exist_are_refused():
@@ -88,15 +119,14 @@ def test_any_row_of_doubles_has_the_outcome_of_the_slow_twin(rows):
 
 
 def outcome(kernel, row, unknown=None):
-    score, p_value, flags, nearest = kernel.measure(np.atleast_2d(row), unknown)
-    return score[0], p_value[0], flags[0], nearest[0]
+    return tuple(each[0] for each in kernel.measure(np.atleast_2d(row), unknown))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_what_is_not_a_number_is_caught_before_the_distance(value):
     row = FITTED[1][0].copy()
     row[2] = value
-    assert outcome(KERNEL, row) == (native_score.LIMIT, 0.0, native_score.NOT_A_NUMBER, -1)
+    assert outcome(KERNEL, row) == (native_score.LIMIT, 0.0, native_score.NOT_A_NUMBER, -1, -1)
     columns, deviations = KERNEL.explain(row)
     assert columns[0] == 2
     assert deviations[0] == np.inf
@@ -106,7 +136,7 @@ def test_what_is_not_a_number_is_caught_before_the_distance(value):
 def test_a_value_that_no_training_row_could_have_had_is_caught_and_explained(value):
     row = FITTED[1][0].copy()
     row[3] = value
-    assert outcome(KERNEL, row) == (native_score.LIMIT, 0.0, native_score.OUT_OF_RANGE, -1)
+    assert outcome(KERNEL, row) == (native_score.LIMIT, 0.0, native_score.OUT_OF_RANGE, -1, -1)
     columns, deviations = KERNEL.explain(row)
     assert columns[0] == 3
     assert np.sign(deviations[0]) == np.sign(value)
@@ -124,17 +154,25 @@ def test_denormal_and_tiny_values_are_ordinary_numbers():
     assert outcome(KERNEL, row)[:2] == pytest.approx(outcome(KERNEL, np.zeros(4))[:2])
 
 
-def test_a_row_of_the_training_data_itself_scores_zero_where_three_rows_share_its_place():
-    rows = np.repeat(np.arange(10.0)[:, None], 3, axis=0) @ np.ones((1, 2))
-    shape = geometry.fit(rows, np.random.default_rng(0))
-    assert outcome(oracle.kernel(shape, CURVE), rows[0])[0] == pytest.approx(0.0, abs=1e-5)
+def test_a_row_of_the_training_data_itself_scores_zero_where_ten_rows_share_its_place():
+    rows = np.repeat(np.arange(10.0)[:, None], 10, axis=0) @ np.ones((1, 2))
+    for weighting in WEIGHTS:
+        shape = geometry.fit(rows, Choice(PLAIN, weighting), np.random.default_rng(0))
+        assert outcome(oracle.kernel(shape, CURVE), rows[0])[0] == pytest.approx(0.0, abs=1e-5)
 
 
-def test_one_outlier_of_the_training_data_does_not_make_its_surroundings_normal():
+def test_one_outlier_of_the_training_data_does_not_make_its_surroundings_normal_where_ten_rows_are_asked_for():
     rows = np.concatenate([np.random.default_rng(0).standard_normal((500, 2)), [[9.0, 9.0]]])
-    shape = geometry.fit(rows, np.random.default_rng(0))
+    shape = geometry.fit(rows, Choice(TWO_VIEWS, "ten"), np.random.default_rng(0))
     kernel = oracle.kernel(shape, CURVE)
     assert outcome(kernel, [9.0, 9.0])[0] > 2 * outcome(kernel, [3.0, 0.0])[0]
+
+
+def test_the_nearest_cell_is_told_by_its_mean_and_holds_the_nearest_prototype_of_a_row_within_it():
+    shape, table = fitted(2000, 6)
+    nearest, cell = oracle.kernel(shape, CURVE).measure(table)[3:]
+    assert set(cell.tolist()) <= set(range(len(shape.cells.means)))
+    assert np.mean(nearest // native_score.MAX_PROTOTYPES == cell) > 0.8
 
 
 def test_p_values_never_rise_with_the_score_and_never_reach_zero():
@@ -186,12 +224,13 @@ def unaligned(data):
 
 def test_every_half_precision_number_is_read_exactly():
     every = np.arange(1 << 16, dtype="<u2")
-    bound, at_zero, identity = np.full(1, 1e9, np.float32), np.zeros((1, 1), np.float32), np.zeros((0, 0), np.float32)
-    shape = geometry.Geometry(np.zeros(1), np.ones(1), -bound, bound, identity, at_zero, np.array([3]))
+    bound, at_zero = np.full(1, 1e9, np.float32), np.zeros((1, 1), np.float32)
+    cells = Cells(at_zero, np.zeros(1, np.float32), np.array([0, 1]), at_zero, np.array([3]))
+    shape = geometry.Geometry(np.zeros(1), np.ones(1), -bound, bound, None, cells, np.ones(1))
     kernel = oracle.kernel(shape, CURVE)
     for datatype in ("FP16", "BF16"):
         values = oracle.numbers(datatype, every.tobytes())
-        score, _, flags, _ = kernel.measure_tensors([(datatype, every.tobytes(), len(every))], len(every))
+        score, _, flags, *_ = kernel.measure_tensors([(datatype, every.tobytes(), len(every))], len(every))
         usable = np.abs(values) <= 1e9
         # Squares of the smallest BF16 numbers are below what a float holds.
         np.testing.assert_allclose(score[usable], np.abs(values[usable]), rtol=1e-6, atol=1e-18)
@@ -200,7 +239,7 @@ def test_every_half_precision_number_is_read_exactly():
 
 def reducing_kernel(kind, elements, width):
     rng = np.random.default_rng(3)
-    shape = geometry.fit(rng.standard_normal((40, width)), rng)
+    shape = geometry.fit(rng.standard_normal((40, width)), Choice(PLAIN, "five"), rng)
     return oracle.kernel(shape, CURVE, [(KINDS[kind], elements, 0, width)])
 
 
@@ -243,7 +282,7 @@ def test_unknown_categories_are_flagged_row_by_row_and_known_ones_cost_nothing(r
         ("BYTES", oracle.raw("BYTES", [v for row in rows for v in row]), 3 * len(rows)),
         ("FP64", numbers.tobytes(), numbers.size),
     ]
-    score, _, flags, _ = MIXED.measure_tensors(tensors, len(rows))
+    score, _, flags, *_ = MIXED.measure_tensors(tensors, len(rows))
     known = [all(w is None or v in w for v, w in zip(row, WORDS, strict=True)) for row in rows]
     np.testing.assert_array_equal(flags, np.where(known, 0, native_score.UNKNOWN_CATEGORY))
     np.testing.assert_array_equal(score[known], MIXED.measure(numbers)[0][known])
@@ -325,13 +364,20 @@ def test_tensors_that_are_not_rows_of_the_profile_have_no_score(tensors, rows):
 
 
 def test_no_rows_are_an_empty_answer():
-    assert [len(a) for a in KERNEL.measure_tensors([("FP32", b"", 0)], 0)] == [0, 0, 0, 0]
+    assert [len(a) for a in KERNEL.measure_tensors([("FP32", b"", 0)], 0)] == [0, 0, 0, 0, 0]
 
 
 def test_a_profile_whose_arrays_contradict_each_other_is_refused():
     shape, _ = FITTED
     with pytest.raises(ValueError, match="scale has shape"):
         oracle.kernel(replace(shape, scale=shape.scale[:3]), CURVE)
+    with pytest.raises(ValueError, match="metric has shape"):
+        oracle.kernel(replace(shape, views=replace(shape.views, metric=shape.views.metric[:3])), CURVE)
+    with pytest.raises(ValueError, match="does not divide the prototypes"):
+        oracle.kernel(replace(shape, cells=replace(shape.cells, first=shape.cells.first + 1)), CURVE)
+    for weights in (np.ones(0), np.ones(11)):
+        with pytest.raises(ValueError, match="1 to 10 rows"):
+            oracle.kernel(replace(shape, weights=weights), CURVE)
     for inputs in ([(0, 3, 0, 3)], [(0, 4, 1, 4)], [(0, 4, 0, 5)], [(9, 4, 0, 4)], [(0, -1, 0, -1)], [(1, 9999, 0, 4)]):
         with pytest.raises(ValueError, match="hold"):
             oracle.kernel(shape, CURVE, inputs)

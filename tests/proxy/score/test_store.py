@@ -1,20 +1,26 @@
 import io
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelward.score import Profile, ProfileError
+from modelward.score import Profile, ProfileError, geometry
+from modelward.score.choice import PLAIN, Choice
 from modelward.score.store import ARRAYS
 
-PROFILE = Profile.fit(
-    {
-        "x": np.random.default_rng(0).standard_normal((60, 5)),
-        "c": np.array([["a"], ["b"], ["c"]] * 20),
-    }
-)
+
+def training(rows=60):
+    """Correlated features with tails, of which two views are taken."""
+    x = np.random.default_rng(0).standard_t(2, (rows, 1)) * [1, 2, 3, 4, 5]
+    x += np.random.default_rng(2).standard_normal(x.shape)
+    return {"x": x, "c": np.array([["a"], ["b"], ["c"]] * (rows // 3))}
+
+
+PROFILE = Profile.fit(training())
+CELLS = len(PROFILE.geometry.cells.means)
 ROWS = {"x": np.random.default_rng(1).standard_normal((40, 5)), "c": np.array([["a"], ["zz"]] * 20)}
 
 
@@ -38,6 +44,22 @@ def test_a_saved_profile_comes_back_the_same(saved):
         np.testing.assert_array_equal(one, other)
     assert again.describe() == PROFILE.describe()
     assert again.explain({k: v[1:2] for k, v in ROWS.items()}) == PROFILE.explain({k: v[1:2] for k, v in ROWS.items()})
+
+
+def test_the_profile_that_is_changed_here_has_two_views_and_several_cells():
+    assert PROFILE.geometry.views is not None
+    assert CELLS > 1
+
+
+@pytest.mark.parametrize("features", [1, 5, 401])
+def test_a_profile_of_plain_distances_comes_back_the_same(tmp_path, features):
+    rows = np.random.default_rng(0).standard_normal((60, features))
+    chosen = geometry.fit(rows, Choice(PLAIN, "five"), np.random.default_rng(0))
+    profile = replace(Profile.fit(rows), geometry=chosen)
+    profile.save(tmp_path / "p.npz")
+    again = Profile.load(tmp_path / "p.npz")
+    assert again.geometry.views is None
+    np.testing.assert_array_equal(profile.score(rows * 2), again.score(rows * 2))
 
 
 def test_saving_replaces_a_file_at_once_and_leaves_nothing_else(saved):
@@ -81,7 +103,8 @@ def test_numbers_that_would_poison_the_kernel_are_refused(saved, key, value):
         Profile.load(changed(saved, **{key: array}))
 
 
-@pytest.mark.parametrize("key", [k for k, (_, dimensions) in ARRAYS.items() if dimensions > 0])
+# of weights there may be one more or less
+@pytest.mark.parametrize("key", [k for k, (_, dimensions) in ARRAYS.items() if dimensions > 0 and k != "weights"])
 def test_arrays_of_contradicting_lengths_are_refused(saved, key):
     with np.load(saved) as file:
         array = file[key]
@@ -93,12 +116,21 @@ def test_arrays_of_contradicting_lengths_are_refused(saved, key):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"version": np.int64(2)}, "format 2, this program reads 1"),
+        ({"version": np.int64(1)}, "an earlier version of Modelward .format 1, this one reads 2.; fit it again"),
+        ({"version": np.int64(3)}, "a later version of Modelward .format 3, this one reads 2.; fit it again"),
         ({"scale": np.zeros(5)}, "scale"),
         ({"counts": np.zeros(60, np.int64)}, "stand for no rows"),
         ({"counts": np.full(60, -1)}, "stand for no rows"),
-        ({"counts": np.full(60, 1 << 30)}, "too many rows"),
+        ({"counts": np.full(60, 1 << 50)}, "stand for no rows"),
         ({"trained_rows": np.int64(3)}, "more rows than it was trained on"),
+        ({"quartile": np.zeros(5)}, "quartile is out of range"),
+        ({"knots": np.linspace(1, -1, 5 * 32).reshape(5, 32)}, "view falls"),
+        ({"knots": np.zeros((5, 32)), "normals": np.tile(np.linspace(-1, 1, 32), (5, 1))}, "too steep"),
+        ({"weights": np.zeros(3)}, "weights are not positive"),
+        ({"weights": np.ones(11)}, "11 weights"),
+        ({"cell_radius": np.array([-1.0] * CELLS)}, "cell_radius is negative"),
+        ({"cell_first": np.arange(CELLS + 1)}, "does not divide the prototypes"),
+        ({"middle": np.zeros(0)}, "middle has shape"),
         ({"tail_index": np.float64(0)}, "tail"),
         ({"input_kind": np.array([0, 77])}, "unknown kind"),
         ({"input_kind": np.array([0, 0])}, "instead of"),
