@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from modelward.capture.files import captured
 from modelward.score import Profile
 from tests import models
+from tests.commands import modelward
 from tests.e2e.messages import Stub, request
 from tests.support import ServerProcess, serve_process, wait_until
 
@@ -75,6 +77,45 @@ def test_what_is_captured_is_counted_and_told(server: ServerProcess, folder: Pat
     assert server.metric("modelward_observations_total") >= 21
     assert server.metric("modelward_observations_lost_total", reason="dropped") == 0
     assert any("capture" in line and "m 1 to" in line for line in server.output)
+
+
+def test_a_training_set_is_built_of_what_a_server_has_captured(server: ServerProcess, folder: Path):
+    random = np.random.default_rng(0)
+    labels = ["request_id,label"]
+    with Stub(server.grpc) as stub:
+        for number in range(60):
+            x = random.normal(size=(1, FEATURES)).astype(np.float32)
+            stub.infer(request("m", {"x": x}, id=f"e{number}"))
+            labels.append(f"e{number},{int(x[0, 0] > 0)}")
+    (folder / "labels.csv").write_text("\n".join(labels))
+    wait_until(lambda: "e59" in {row["request_id"] for row in rows_of(folder, 60)}, "the last row")
+
+    def told(*words: str) -> dict[str, Any]:
+        done = modelward("capture", *words, "--model", "m", "--admin", server.admin, "--json")
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    assert told("label", str(folder / "labels.csv"))["matched"] >= 50
+    listed = told("list")
+    assert listed["labels"] == 60
+    assert {each["part"] for each in listed["captured"]} >= {"clean"}
+    shown = told("show", "--limit", "1")["rows"][0]
+    assert shown["request_id"] == "e59"
+    assert shown["input.x"][3] is None
+    made = told("export", "--out", str(folder / "train.parquet"))
+    table = pq.read_table(folder / "train.parquet")
+    assert made["rows"] == table.num_rows > 40
+    assert set(table["label"].to_pylist()) == {0, 1}
+    assert made["influence"]["after"]["identities"] == 1
+    assert made["notes"]  # one identity is too few for any share
+    assert (folder / "train.parquet").stat().st_mode & 0o777 == 0o600
+    out = str(folder / "again.parquet")
+    by_files = modelward("capture", "export", "--out", out, "--model", "m", "--state", folder / "state")
+    assert f"captured rows are in {out}" in by_files.stdout
+    other = modelward("capture", "list", "--model", "n", "--admin", server.admin)
+    assert other.returncode == 1
+    assert "requests of the model are not captured" in other.stderr
 
 
 def test_a_server_that_ends_writes_what_is_still_in_memory(tmp_path: Path):

@@ -70,6 +70,7 @@ def requests_of(model: str) -> dict[str, Any]:
         "Promote": {"model": model, "version": "77"},
         "Rollback": {"model": model},
         "Pardon": {"model": model},
+        "OpenCapture": {"model": model, "action": "list"},
         "SetLimit": {"kind": "model", "name": model, "rate": "many", "seconds": 60},
         "UnsetLimit": {"kind": "model", "name": model},
         "OverrideBreaker": {"model": model, "action": "auto"},

@@ -36,6 +36,7 @@ NEEDS: Mapping[str, Need] = {
     "Promote": Need("promote"),
     "Rollback": Need("rollback"),
     "Pardon": Need("pardon"),
+    "OpenCapture": Need("samples"),
     "Proposals": Need("proposals", "seen"),
     "Approve": Need("approve", "seen"),
     "Reject": Need("reject", "seen"),

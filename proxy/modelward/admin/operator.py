@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from modelward.audit.action import NotDone
@@ -258,6 +259,9 @@ class Operator(Protocol):
 
     async def pardon(self, model: str, version: str | None, actor: str = "") -> Sequence[tuple[str, str]]:
         """Versions, of all where None, that are run again with inputs that a worker died of; those that were not."""
+
+    def capture_folder(self, model: str) -> Path | None:
+        """Where its captured requests lie; None where they are not captured."""
 
     async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
         """What modelward.shadow.report tells of each."""

@@ -5,6 +5,7 @@ from functools import partial
 from modelward.admin import method_rows
 from modelward.admin.authorization import Authorization, Streaming, Unary
 from modelward.admin.breaker_calls import BreakerCalls
+from modelward.admin.capture_calls import CaptureCalls
 from modelward.admin.identity_calls import IdentityCalls
 from modelward.admin.limit_calls import LimitCalls
 from modelward.admin.messages import SERVICE, message
@@ -36,6 +37,7 @@ class Service:
             "Rollback": of_models.rollback,
             "Shadows": of_models.shadows,
             "Pardon": of_models.pardon,
+            "OpenCapture": CaptureCalls(server).open,
             "Drain": of_server.drain,
             "SetLimit": limits.set,
             "UnsetLimit": limits.unset,

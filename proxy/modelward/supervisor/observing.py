@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelward.config.schema import Config
@@ -42,8 +43,7 @@ class Observing:
             from modelward.capture.writer import CaptureWriter  # noqa: PLC0415
             from modelward.observe.observations import Observations  # noqa: PLC0415
 
-            root = state_folder(self._config().state) / FOLDER
-            self._capture = CaptureWriter(lambda: self._config().captured, root, region.sticky_key)
+            self._capture = CaptureWriter(lambda: self._config().captured, self._root, region.sticky_key)
             self._observations = Observations(region)
             self._observations.subscribe("capture", self._capture.take)
             self._capture.start()
@@ -62,10 +62,19 @@ class Observing:
         seen = self._observations.stats() if self._observations is not None else None
         return seen, self._capture.stats() if self._capture is not None else None
 
+    def folder(self, model: str) -> Path | None:
+        """Absolute: who asks may be in another folder."""
+        settings = self._config().captured.get(model)
+        return (settings.folder or self._root).absolute() if settings is not None else None
+
+    @property
+    def _root(self) -> Path:
+        return state_folder(self._config().state) / FOLDER
+
     @property
     def words(self) -> str:
         """For READY and status; empty where nothing is captured."""
         return ", ".join(
-            f"{name} {settings.share:.4g} to {settings.folder or state_folder(self._config().state) / FOLDER}"
+            f"{name} {settings.share:.4g} to {settings.folder or self._root}"
             for name, settings in self._config().captured.items()
         )

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelward.admin.operator import Draining, NotNow, OperationResult, PromotionStatus, Replaced, Status
@@ -254,6 +255,9 @@ class Supervisor:
     def callers(self, count: int) -> Callers:
         """Who is over which limit, and who spends most."""
         return most(self._pool.region, count) if self._pool is not None else Callers()
+
+    def capture_folder(self, model: str) -> Path | None:
+        return self._observing.folder(model)
 
     async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
         """Raises ProblemsFound, NotNow."""

@@ -165,6 +165,9 @@ class Played:
     async def pardon(self, model: str, version: str | None, actor: str = "") -> Sequence[tuple[str, str]]:
         return [(model, each) for each in ("1", "2") if version in (None, each)]
 
+    def capture_folder(self, model: str) -> Path | None:
+        return Path("/captured") if model == "a" else None
+
     async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
         if model != "a":
             raise ProblemsFound([BROKEN])
@@ -212,6 +215,19 @@ async def code_of(call: Awaitable[Any]) -> tuple[grpc.StatusCode, str]:
 
 
 # ---- what is told ----------------------------------------------------------------------------------------------
+
+
+def test_where_captured_requests_lie_is_told_and_recorded() -> None:
+    async def ask(operator: Played, channel: grpc.aio.Channel) -> None:
+        found = await method(channel, "OpenCapture")(model="a", action="export")
+        assert (found.folder, [*found.problems]) == ("/captured", [])
+        other = await method(channel, "OpenCapture")(model="b", action="list")
+        assert [each.what for each in other.problems] == ["requests of the model are not captured"]
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await method(channel, "OpenCapture")(model="a", action="remove")
+        assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+    talk(ask)
 
 
 def test_status_tells_workers_versions_with_their_shares_and_upstreams() -> None:

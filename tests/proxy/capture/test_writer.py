@@ -126,7 +126,7 @@ def test_no_space_left_leaves_no_half_file(make: Make, tmp_path: Path, monkeypat
         out.write(b"PAR1")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.pq, "write_table", full)
+    monkeypatch.setattr(pq, "write_table", full)
     made = make()
     made.take(batch_of([tensors(1)]))
     finish(made)

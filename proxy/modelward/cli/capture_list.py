@@ -1,0 +1,104 @@
+"""`modelward capture list` and `show`: what was captured of a model, counted, or row by row."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from modelward.capture import labels, reading
+from modelward.capture.columns import HASH, INPUT, OUTPUT, QUARANTINE
+from modelward.cli.output import console, plain, print_json, print_table
+from modelward.problem import Problem, ProblemsFound
+
+LONGEST = 48  # characters of a cell
+COLUMNS = ("time", "identity", "request", "p-value", "answered by", "quarantine")
+
+
+def listed(root: Path, arguments: argparse.Namespace) -> int:
+    """0. Raises ProblemsFound."""
+    totals: dict[tuple[str, str, str], list[int]] = {}
+    for file in reading.find(root, arguments.model):
+        total = totals.setdefault((file.of.version, file.of.date, file.of.part), [0, 0, 0])
+        total[0] += 1
+        total[1] += _rows(file.path)
+        total[2] += file.bytes
+    kept = sum(table.num_rows for table in labels.stored(root, arguments.model))
+    rows = [(*key, *total) for key, total in sorted(totals.items())]
+    if arguments.json:
+        names = ("version", "date", "part", "files", "rows", "bytes")
+        print_json(
+            {"model": arguments.model, "labels": kept, "captured": [dict(zip(names, row, strict=True)) for row in rows]}
+        )
+        return 0
+    title = f"model {plain(arguments.model)}: captured rows in {plain(str(root))}"
+    print_table(title, ("version", "day", "part", "files", "rows", "bytes"), [
+        (*map(plain, row[:3]), f"{row[3]:,}", f"{row[4]:,}", f"{row[5]:,}") for row in rows
+    ])  # fmt: skip
+    console().print(f"{kept:,} labels")
+    return 0
+
+
+def show(root: Path, arguments: argparse.Namespace) -> int:
+    """0. Raises ProblemsFound."""
+    found = reading.find(root, arguments.model)
+    chosen = [file for file in found if not arguments.quarantine or file.of.part == QUARANTINE]
+    tables: list[pa.Table] = []
+    count = 0
+    for file in sorted(chosen, key=lambda file: (file.of.date, file.modified), reverse=True):
+        table = pq.read_table(file.path, partitioning=None).replace_schema_metadata(None)
+        if arguments.identity is not None:
+            table = table.filter(pc.equal(table["identity"], arguments.identity))
+        tables.append(table)
+        count += table.num_rows
+        if count >= arguments.limit and not arguments.json and arguments.identity is None:
+            break
+    rows = sorted((row for table in tables for row in table.to_pylist()), key=lambda row: row["time"], reverse=True)
+    rows = rows[: arguments.limit]
+    if not rows:
+        raise ProblemsFound([Problem(f"there are no such rows of model {arguments.model}", str(root), how=reading.HOW)])
+    if arguments.json:
+        print_json({"model": arguments.model, "rows": [{k: _plain_value(v) for k, v in row.items()} for row in rows]})
+        return 0
+    names = [name for name in rows[0] if name.startswith((INPUT, HASH, OUTPUT))]
+    print_table(f"model {plain(arguments.model)}: captured rows, the newest first", (*COLUMNS, *map(plain, names)), [
+        (
+            f"{row['time']:%Y-%m-%d %H:%M:%S}", row["identity"], plain(row["request_id"] or ""),
+            "" if row["p_value"] is None else f"{row['p_value']:.3g}", row["answered_by"], row["quarantine"],
+            *(_cell(row.get(name)) for name in names),
+        )
+        for row in rows
+    ])  # fmt: skip
+    return 0
+
+
+def _rows(path: Path) -> int:
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (OSError, pa.ArrowException) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ProblemsFound([Problem("a captured file cannot be read", str(path), why, "Move it away")]) from error
+
+
+def _cell(value: Any) -> str:
+    """Escaped: what a client has sent may hold anything."""
+    if isinstance(value, list):
+        text = ", ".join(map(_cell, value[:8])) + (", ..." if len(value) > 8 else "")
+    elif isinstance(value, bytes):
+        text = value[:LONGEST].decode("utf-8", "replace")
+    else:
+        text = "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+    return plain(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain_value(each) for each in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value.isoformat() if isinstance(value, datetime) else value
