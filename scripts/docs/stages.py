@@ -34,8 +34,10 @@ DOES = {
     "mirror": "ask shadows too",
     "fallback": "if it failed",
     "observe": "a sample kept",
+    "soften": "scores, if restricted",
     "reply": "answer or error",
     "record": "count",
+    "hold": "later, if restricted",
     "send": "to the client",
 }
 

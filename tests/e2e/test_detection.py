@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import grpc
 import numpy as np
 import pytest
 
+from modelward_native.testing.steps import HELD_OF_ONE
 from tests import models
 from tests.commands import modelward
 from tests.e2e.messages import Array, Stub, arrays, parameters, request
@@ -18,6 +20,12 @@ from tests.e2e.test_operators import told
 from tests.support import ServerProcess, serve_process, wait_until
 
 ROW = np.zeros((1, 4), np.float32)
+SCORES = np.array(
+    [[0.613, 0.217, 0.1, 0.07], [0.26, 0.25, 0.25, 0.24], [0.05, 0.05, 0.05, 0.85], [0.01, 0.98, 0.005, 0.005]],
+    np.float32,
+)
+TOP = np.eye(4, dtype=np.float32)[SCORES.argmax(axis=1)]
+TOLD = {"scores": "round", "remote-scores": None}
 VALUE = "[{value: {y: [[7, 7, 7, 7]]}}]"
 
 
@@ -25,6 +33,7 @@ VALUE = "[{value: {y: [[7, 7, 7, 7]]}}]"
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Which has the models of both servers."""
     root = tmp_path_factory.mktemp("detection") / "models"
+    models.repository(root, {name: {1: models.identity()} for name in ("scores", "slow")})
     return models.repository(root, {name: {1: models.add_one()} for name in ("add", "told", "other")})
 
 
@@ -38,7 +47,8 @@ def secrets(root: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def upstream(root: Path) -> Iterator[ServerProcess]:
-    with serve_process(models.repository(root.parent / "up", {"remote": {1: models.add_one()}})) as server:
+    theirs = {"remote": {1: models.add_one()}, "remote-scores": {1: models.identity()}}
+    with serve_process(models.repository(root.parent / "up", theirs)) as server:
         yield server
 
 
@@ -53,6 +63,10 @@ def server(root: Path, secrets: dict[str, str], upstream: ServerProcess) -> Iter
         "detection.identities=1024",
         f"models.add={{detection: {{mode: observe}}, fallback: {VALUE}}}",
         f"models.told={{detection: {{mode: act, labelled: true}}, fallback: {VALUE}}}",
+        "models.scores={detection: {mode: act, labelled: true, delay: 400ms}, outputs: {y: {classes: true}}}",
+        "models.slow={detection: {mode: act, delay: 30s}, outputs: {y: {classes: true}}}",
+        f"models.remote-scores={{upstreams: ['{upstream.grpc}'], detection: {{mode: act, delay: 400ms}}, "
+        "outputs: {y: {classes: true}}}",
         f"models.remote={{upstreams: ['{upstream.grpc}'], detection: {{mode: observe}}, fallback: {VALUE}}}",
     )
     with serve_process(root, *(word for each in sets for word in ("--set", each))) as server:
@@ -68,11 +82,13 @@ def at(server: ServerProcess) -> Iterator[tuple[str, str]]:
         assert modelward("identities", "pardon", each["name"], *at).returncode == 0
 
 
-def ask(server: ServerProcess, model: str, key: str | None) -> tuple[Array, dict[str, Any], dict[str, Any]]:
+def ask(
+    server: ServerProcess, model: str, key: str | None, rows: Array = ROW
+) -> tuple[Array, dict[str, Any], dict[str, Any]]:
     """Output, parameters and trailers of an answer; on a connection of its own, so that workers take turns."""
     with Stub(server.grpc) as stub:
         metadata = (("x-api-key", key),) if key else None
-        response, call = stub.infer_call.with_call(request(model, {"x": ROW}), metadata=metadata, timeout=10)
+        response, call = stub.infer_call.with_call(request(model, {"x": rows}), metadata=metadata, timeout=10)
         return arrays(response)["y"], parameters(response), dict(call.trailing_metadata())
 
 
@@ -114,6 +130,70 @@ def test_the_fallback_chain_answers_in_place_of_the_model(
     else:
         assert not [name for name in (*said, *trailers) if name.startswith("modelward")]
     assert (ask(server, model, secrets["team-b"])[0] == 1).all()
+
+
+@pytest.mark.parametrize("model", ["scores", "remote-scores"])
+def test_scores_of_classes_are_rounded_or_the_top_class_alone_is_told(
+    server: ServerProcess, secrets: dict[str, str], at: tuple[str, str], model: str
+) -> None:
+    assert (ask(server, model, secrets["team-a"], SCORES)[0] == SCORES).all()
+    restrict(at, "team-a", "round")
+    y, said, trailers = ask(server, model, secrets["team-a"], SCORES)
+    assert np.allclose(y * 10, np.round(y * 10), atol=1e-5)
+    assert np.allclose(y.sum(axis=1), 1, atol=1e-5)
+    assert (y.argmax(axis=1) == SCORES.argmax(axis=1)).all()
+    assert said.get("modelward_restricted") == trailers.get("modelward-restricted") == TOLD[model]
+    restrict(at, "team-a", "top_class")
+    assert (ask(server, model, secrets["team-a"], SCORES)[0] == TOP).all()
+    assert (ask(server, model, secrets["team-b"], SCORES)[0] == SCORES).all()
+    assert modelward("identities", "pardon", "team-a", *at).returncode == 0
+    y, said, _ = ask(server, model, secrets["team-a"], SCORES)
+    assert (y == SCORES).all()
+    assert said == {}
+
+
+@pytest.mark.parametrize("model", ["scores", "remote-scores"])
+def test_answers_on_streams_are_softened_too(
+    server: ServerProcess, secrets: dict[str, str], at: tuple[str, str], model: str
+) -> None:
+    restrict(at, "team-a", "top_class", "--model", model)
+    with Stub(server.grpc) as stub:
+        messages = [request(model, {"x": SCORES[i : i + 1]}, id=str(i)) for i in range(3)]
+        metadata = (("x-api-key", secrets["team-a"]),)
+        answers = [*stub.stream_call(iter(messages), metadata=metadata, timeout=10)]
+    assert [each.error_message for each in answers] == [""] * 3
+    assert (np.concatenate([arrays(each.infer_response)["y"] for each in answers]) == TOP[:3]).all()
+
+
+@pytest.mark.parametrize("model", ["scores", "remote-scores"])
+def test_an_answer_is_held_back_for_a_random_time(
+    server: ServerProcess, secrets: dict[str, str], at: tuple[str, str], model: str
+) -> None:
+    restrict(at, "team-a", "delay", "--model", model)
+    for _ in range(3):
+        began = time.monotonic()
+        assert (ask(server, model, secrets["team-a"], SCORES)[0] == TOP).all()
+        assert time.monotonic() - began >= 0.2
+    assert server.metric("modelward_inflight") == 0
+
+
+def test_held_answers_are_bounded_for_one_identity_and_dropped_when_their_clients_go(
+    server: ServerProcess, secrets: dict[str, str], at: tuple[str, str]
+) -> None:
+    restrict(at, "team-a", "delay", "--model", "slow")
+    metadata = (("x-api-key", secrets["team-a"]),)
+    with Stub(server.grpc) as stub:  # one connection: one worker
+        calls = [
+            stub.infer_call.future(request("slow", {"x": SCORES}), metadata=metadata, timeout=60)
+            for _ in range(HELD_OF_ONE + 2)
+        ]
+        wait_until(lambda: sum(call.done() for call in calls) == 2, "those for which there is no place")
+        ended = [call for call in calls if call.done()]
+        assert {call.code() for call in ended} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert server.metric("modelward_inflight") == HELD_OF_ONE
+        for call in calls:
+            call.cancel()
+        wait_until(lambda: server.metric("modelward_inflight") == 0, "the end of what was held")
 
 
 def test_callers_without_an_identity_are_held_by_their_address(server: ServerProcess, at: tuple[str, str]) -> None:

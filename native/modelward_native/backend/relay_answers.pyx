@@ -6,6 +6,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from modelward_native.backend.breaker cimport MW_BREAKER_FAILURE, MW_BREAKER_SUCCESS, MW_BREAKER_IGNORED, mw_breaker_result
 from modelward_native.backend.client cimport *
+from modelward_native.detect.suspicion cimport MW_STEP_ROUND
 from modelward_native.backend.connection cimport UpstreamConnection, note_frame, upstream_of
 from modelward_native.backend.pool cimport Endpoint, pool_of
 from modelward_native.backend.relay cimport conclude, give_up, relay_of, reset_upstream
@@ -13,12 +14,14 @@ from modelward_native.backend.relayed cimport Relay
 from modelward_native.backend.unanswered cimport hear_answer
 from modelward_native.backend.upstream_status cimport TEXT_BYTES, blameless, copied, note_failure, read_http_refusal
 from modelward_native.request.caller cimport CALLERS
+from modelward_native.request.oip cimport mw_oip_stream_response
 from modelward_native.stages.reply cimport UPSTREAM_REFUSES_US
+from modelward_native.stages.soften cimport softened
 from modelward_native.request.tensor cimport mw_span
 from modelward_native.request.verdict cimport (
     CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_INVALID_ARGUMENT, CODE_NOT_FOUND, CODE_OK,
     CODE_RESOURCE_EXHAUSTED, CODE_UNAVAILABLE, CODE_UNIMPLEMENTED, CODE_UNKNOWN, REASON_BACKEND_FAILED,
-    REASON_MESSAGE_TOO_LARGE, REASON_NO_UPSTREAM, REASON_OUT_OF_MEMORY, REASON_UPSTREAM_CREDENTIALS)
+    REASON_MESSAGE_TOO_LARGE, REASON_NO_UPSTREAM, REASON_OUT_OF_MEMORY, REASON_RESTRICTED, REASON_UPSTREAM_CREDENTIALS)
 from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.wire.grpc cimport PREFIX, buffer_free, size_in
 from modelward_native.wire.headers cimport keep_passed_back, refuses_us
@@ -94,9 +97,19 @@ cdef void take(Relay *r, const uint8_t *data, size_t size) noexcept:
                 message.data = b.data + PREFIX
                 message.size = r.expected
                 hear_answer(r, message, wire.now)
+                if r.step >= MW_STEP_ROUND and not soften_answer(r, message):
+                    give_up(r, CODE_RESOURCE_EXHAUSTED, REASON_RESTRICTED, "this model does not answer this caller for a time")
+                    reset_upstream(r)
+                    return
             send_message(r.down, b)          # takes it
             memset(b, 0, sizeof(Buffer))
             pay_for(b, holder_of(r.down))
+
+
+cdef bint soften_answer(Relay *r, mw_span message) noexcept:
+    """As the stage `soften` does. A whole stream is not held back: what `delay` brings there is the top class."""
+    cdef mw_span response
+    return mw_oip_stream_response(message, &response) and (response.size == 0 or softened(r.model, response, r.step))
 
 
 cdef void on_data(mw_client_stream *stream, const uint8_t *data, size_t size) noexcept:

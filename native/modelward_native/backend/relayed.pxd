@@ -1,6 +1,6 @@
 # A client's stream that is bound to a stream of an upstream, and the messages that went up.
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef struct Relay
 cdef struct Sent
@@ -46,6 +46,7 @@ cdef struct Relay:                # owned by its upstream stream until that clos
     uint32_t caller               # part of the callers (modelward_native.shadow.evidence)
     bint judged                   # the endpoint has been told the outcome
     bint closing                  # the client has ended its side: END_STREAM follows what is queued
+    uint8_t step                  # mw_step that its caller was at when the last message went up: its answers are softened
     Buffer answer                 # the upstream's message that is arriving, with its prefix; counts as in flight
     uint32_t expected             # its declared length, once the prefix is there
     size_t withheld               # received bytes whose window is not opened yet: the client is slower than the upstream

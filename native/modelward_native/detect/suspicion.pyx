@@ -1,5 +1,6 @@
 """The table of who is how suspicious, in the memory of a region: for the data plane, and for what operators see and set."""
 import os
+from heapq import heappop, heappush
 
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 
@@ -87,7 +88,9 @@ cdef class Suspicion:
         cdef uint64_t[<int>MW_STEPS] of_step
         cdef uint64_t i, first, end
         cdef const mw_suspect *s
-        found = []
+        cdef mw_signal signal
+        cdef double rank, worst = -1
+        found = []                # a heap of the most suspicious so far: (rank, record)
         for step in range(<int>MW_STEPS):
             of_step[step] = 0
         for first, end in written(self):
@@ -97,10 +100,15 @@ cdef class Suspicion:
                     continue
                 step = mw_suspect_step(s, now_ns)
                 of_step[step] += 1
-                if step >= floor:
-                    found.append(as_dict(s, now_ns))
-        found.sort(key=lambda record: (-STEPS.index(record["step"]), -max(record["evidence"].values())))
-        return found[:most], {STEPS[step]: of_step[step] for step in range(<int>MW_STEPS)}
+                rank = 2 * MW_EVIDENCE_MOST * step + mw_suspect_evidence(s, now_ns, &signal)
+                if step < floor or most == 0 or (rank <= worst and <size_t>len(found) >= most):
+                    continue
+                heappush(found, (rank, i))
+                if <size_t>len(found) > most:
+                    heappop(found)
+                worst = found[0][0]
+        counted = {STEPS[step]: of_step[step] for step in range(<int>MW_STEPS)}
+        return [as_dict(&self.table.record[<uint64_t>i], now_ns) for _, i in sorted(found, reverse=True)], counted
 
 
 cdef dict as_dict(const mw_suspect *s, int64_t now_ns):

@@ -31,6 +31,9 @@ cdef struct Tables:               # a block of the region
     mw_callers anomalous          # by anomalous requests
     mw_callers closed             # peers, by connections that were refused or closed for what they did
 
+# Kind and name of a stream's caller; by_address: of its peer.
+cdef void name_caller(mw_caller *entry, const Stream *s, bint by_address) noexcept
+
 cdef class Callers:
     cdef Region region            # keeps the tables
     cdef Tables *tables

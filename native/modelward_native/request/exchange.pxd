@@ -76,6 +76,7 @@ cdef struct Exchange:
     bint mirrored                 # a caller that may say so marked it as a copy: no shadow gets it
     const Policy *policy          # borrowed from `asked`: of its caller; NULL: it is not watched
     uint8_t step                  # mw_step (detect/suspicion.h): what its caller gets, as it was when the message came
+    uint64_t *held                # its place among answers that are held back (detect/held.h); NULL: none
     bint reply_ready              # waits for its turn in a stream
     double score
     Payers payers                 # of what it costs; the model's meter is borrowed

@@ -4,6 +4,7 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from modelward_native.region.spare cimport mw_spare_keep, mw_spare_new, mw_spares
+from modelward_native.detect.held cimport mw_held_give_back
 from modelward_native.backend.admit cimport MW_NOT_WAITING, mw_waiting_correct
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.wire.holding cimport release
@@ -43,6 +44,8 @@ cdef void exchange_unref(Exchange *x) noexcept:
     release(x.wire, &x.body)
     release(x.wire, &x.converted)
     free(x.wanted)
+    if x.held != NULL:
+        mw_held_give_back(x.held)
     release(x.wire, &x.reply)
     ending_clear(&x.ending)
     free(x.initial.data)

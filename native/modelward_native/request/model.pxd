@@ -9,7 +9,7 @@ cdef struct ShadowLink
 from modelward_native.backend.admit cimport mw_concurrency, mw_waiting
 from modelward_native.observe.observed cimport Observed
 from modelward_native.detect.policy cimport Policy
-from modelward_native.detect.suspicion cimport mw_suspicion
+from modelward_native.detect.suspicion cimport MW_SIGNALS, MW_STEPS, mw_suspicion
 from modelward_native.shadow.evidence cimport Evidence
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.telemetry.histogram cimport mw_histogram
@@ -113,6 +113,7 @@ cdef struct Counters:
     uint64_t refusals[<int>REASONS]
     uint64_t fallbacks[<int>REASONS]
     uint64_t anomalies
+    uint64_t steps[<int>MW_STEPS][<int>MW_SIGNALS]    # that identities came to, up or down, by their strongest evidence
     uint64_t late                 # results that came after their request had been answered
     uint64_t success
     int64_t success_ns

@@ -153,4 +153,7 @@ size_t mw_oip_reply_write(const mw_reply *r, uint8_t *to, uint8_t **where);
  * says nothing. */
 void mw_oip_stream_answer(mw_span message, mw_stream_answer *out);
 
+/* The ModelInferResponse in the same; empty where there is none, as in an error. 0: there are several, or it cannot be read. */
+int mw_oip_stream_response(mw_span message, mw_span *response);
+
 #endif

@@ -52,6 +52,7 @@ cdef extern from "oip.h" nogil:
         int final
 
     void mw_oip_stream_answer(mw_span message, mw_stream_answer *out)
+    int mw_oip_stream_response(mw_span message, mw_span *response)
     mw_scan_status mw_oip_scan(mw_span message, mw_scan *out)
     int mw_oip_scan_envelope(mw_span message, mw_scan *out)
     int mw_oip_first_names(mw_span piece, mw_span *name, mw_span *version)

@@ -122,3 +122,23 @@ void mw_oip_stream_answer(mw_span message, mw_stream_answer *out) {
     out->final = -1;
     scan_answer(message, 0, out);
 }
+
+int mw_oip_stream_response(mw_span message, mw_span *response) {
+    mw_cursor c = mw_cursor_over(message);
+    unsigned responses = 0;
+    *response = (mw_span){NULL, 0};
+    while (c.at < c.end) {
+        uint32_t tag;
+        if (!mw_read_tag(&c, &tag)) return 0;
+        if (tag == MW_TAG(2, MW_WIRE_LEN)) {
+            if (!mw_read_bytes(&c, response)) return 0;
+            responses++;
+        } else if (tag >> 3 > 2) { /* only a plain answer has others */
+            *response = message;
+            return 1;
+        } else if (!mw_skip(&c, tag, 0)) {
+            return 0;
+        }
+    }
+    return responses <= 1;
+}

@@ -21,6 +21,7 @@ from modelward_native.stages.deadline cimport deadline
 from modelward_native.stages.decode cimport decode
 from modelward_native.stages.divert cimport divert
 from modelward_native.stages.fallback cimport fallback
+from modelward_native.stages.hold cimport hold
 from modelward_native.stages.identify cimport identify
 from modelward_native.stages.inflate cimport inflate
 from modelward_native.stages.limit cimport limit
@@ -36,6 +37,7 @@ from modelward_native.stages.resolve cimport resolve
 from modelward_native.stages.restrict cimport restrict
 from modelward_native.stages.score cimport score
 from modelward_native.stages.send cimport send
+from modelward_native.stages.soften cimport soften
 from modelward_native.stages.stage cimport GO_ON, STOP, Result
 from modelward_native.stages.timeout cimport timeout
 from modelward_native.telemetry.histogram cimport mw_histogram_record_ns
@@ -134,8 +136,10 @@ at_completion(EndRow("release", release, "others may have the permit, whatever b
 at_completion(EndRow("mirror", mirror, "it is known what the model said, and a shadow never delays a client"))
 at_completion(EndRow("fallback", fallback, "where the service is to blame, the fallback chain answers instead"))
 at_completion(EndRow("observe", observe, "it is known who answers, and the answer is still as it was given"))
+at_completion(EndRow("soften", soften, "shadows, capture and evidence have had the answer as it was given"))
 at_completion(EndRow("reply", reply, "it is known what the client is told"))
 at_completion(EndRow("record", record, "each exchange ends here, also a shadow's, so that none goes uncounted"))
+at_completion(EndRow("hold", hold, "the model's times are counted, and nothing is left to do but to send"))
 at_completion(EndRow("send", send, "answers leave in the order of their stream"))
 
 

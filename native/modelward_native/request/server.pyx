@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from modelward_native.access.access cimport Access
 from modelward_native.backend.engine cimport engine_of
 from modelward_native.backend.pool cimport Pool
+from modelward_native.detect.steps cimport step_ring
 from modelward_native.detect.suspicion cimport Suspicion
 from modelward_native.limits.limit cimport Limiter
 from modelward_native.observe.writer cimport begin_observing
@@ -61,6 +62,7 @@ cdef class Server(State):
         for served in directory.served:
             if served.model.policy_count and self.suspicion is None:
                 self.suspicion = Suspicion(self.region, self.identities)
+                self.steps = step_ring(self.region)
             served.attach(self.region, limiter.shared != NULL, self.suspicion)
         if self.access is not None:
             self.access.identities.know(directory)

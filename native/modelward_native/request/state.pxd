@@ -5,6 +5,8 @@ cdef class State
 
 from modelward_native.access.access cimport Access
 from modelward_native.backend.batch cimport Scheduler
+from modelward_native.detect.held cimport mw_held
+from modelward_native.detect.steps cimport mw_step_ring
 from modelward_native.detect.suspicion cimport Suspicion
 from modelward_native.limits.callers cimport Callers
 from modelward_native.shadow.crosscheck cimport Checks
@@ -34,6 +36,9 @@ cdef class State:
     cdef readonly Events events
     cdef Suspicion suspicion      # who is how suspicious; None before a model watches identities
     cdef uint64_t identities      # that it remembers
+    cdef mw_step_ring *steps      # the region's, this process's; NULL before a model watches identities
+    cdef mw_held held             # answers of restricted callers that are held back
+    cdef uint64_t random          # state of what clients must not guess: not 0
     cdef AccessLog access_log
     cdef Observer observer
     cdef readonly Access access   # None: everybody may do everything

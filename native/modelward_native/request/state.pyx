@@ -37,6 +37,7 @@ cdef class State:
         self.events = Events()
         self.identities = identities
         self.mirrors.share = 1
+        self.random = int.from_bytes(os.urandom(8)) | 1
         self.mirrors.random = int.from_bytes(os.urandom(8)) | 1
 
     def __dealloc__(self):

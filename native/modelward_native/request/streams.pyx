@@ -17,6 +17,7 @@ from modelward_native.request.route cimport Entry
 from modelward_native.request.state cimport State, server_of
 from modelward_native.request.verdict cimport CODE_CANCELLED, REASON_OUT_OF_MEMORY, Verdict, code_of, is_denial
 from modelward_native.stages.deadline cimport watch_deadline
+from modelward_native.stages.hold cimport let_go_held
 from modelward_native.stages.inflate cimport open_packed
 from modelward_native.stages.limit cimport charge
 from modelward_native.stages.send cimport end_stream
@@ -162,6 +163,8 @@ cdef void on_gone(Stream *s) noexcept:
         s.first = x.next_in_stream
         if x.phase != PHASE_DONE:
             let_go(server, x, s.conn.wire.now)
+        else:
+            let_go_held(server, x)
         promise(x, 0)
         x.stream = NULL
         exchange_unref(x)

@@ -64,7 +64,7 @@ cdef void answer(State server, Exchange *x, Result *r, int64_t now) noexcept:
     if x.flagged and (asked.mode == MODE_TAG or asked.mode == MODE_FALLBACK):
         x.ending.has_anomaly_score = True
         x.ending.anomaly_score = x.score
-    if x.assigned != ASSIGNED_NONE:
+    if x.assigned != ASSIGNED_NONE and x.step < MW_STEP_ROUND:    # else it is not as the version gave it
         sketch(x, r.answer)
     x.reply = r.answer[0]
     memset(r.answer, 0, sizeof(Buffer))

@@ -4,9 +4,10 @@ Before `limit`: what is refused takes nothing from a budget. After `permit`: who
 """
 from libc.stdint cimport int64_t
 
+from modelward_native.detect.held cimport mw_held_take
 from modelward_native.detect.policy cimport Policy, policy_for
 from modelward_native.detect.suspicion cimport (
-    MW_STEP_BLOCK, MW_STEP_OBSERVE, mw_suspect, mw_suspect_blocked_ns, mw_suspect_find, mw_suspect_key, mw_suspect_step)
+    MW_STEP_BLOCK, MW_STEP_DELAY, MW_STEP_OBSERVE, mw_suspect, mw_suspect_blocked_ns, mw_suspect_find, mw_suspect_key, mw_suspect_step)
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.model cimport Model
 from modelward_native.request.state cimport State
@@ -31,6 +32,11 @@ cdef int restrict(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     if x.step == MW_STEP_BLOCK:
         restricted_for(v, mw_suspect_blocked_ns(s, now))
         return REFUSE
+    if x.step == MW_STEP_DELAY and not (x.streaming and m.pool != NULL):
+        x.held = mw_held_take(&server.held, x.stream.budget)
+        if x.held == NULL:
+            restricted_for(v, x.policy.delay)
+            return REFUSE
     return GO_ON
 
 

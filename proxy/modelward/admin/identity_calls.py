@@ -15,7 +15,7 @@ from modelward.audit.action import recorded
 from modelward.audit.record import human
 from modelward.config.detection import Step
 from modelward.config.operators import LONGEST
-from modelward.detect.restriction import ALL, HELD, Restriction, where
+from modelward.detect.restriction import ALL, Restriction, where
 from modelward.detect.suspects import Suspect, Suspects
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import check_reason
@@ -163,16 +163,16 @@ def _model(request: Any) -> str:
     return model
 
 
-def _step(text: str, among: tuple[Step, ...] = STEPS) -> Step:
-    if text not in among:
-        told = f"{clip(text)} is no step here: give one of {', '.join(among)}"
+def _step(text: str) -> Step:
+    if (step := next((step for step in STEPS if step == text), None)) is None:
+        told = f"{clip(text)} is no step: give one of {', '.join(STEPS)}"
         raise RpcError(Code.INVALID_ARGUMENT, told, "UNKNOWN_STEP")
-    return next(step for step in among if step == text)
+    return step
 
 
 def _restriction(name: str, model: str, request: Any, by: str) -> Restriction:
     """Raises RpcError for what is no restriction, ProblemsFound."""
-    step = _step(request.step, HELD)
+    step = _step(request.step)
     check_reason(model, request.reason)
     if not 0 < request.seconds <= MOST_SECONDS:
         what = f"{request.seconds:g} s is no time that a restriction can last"

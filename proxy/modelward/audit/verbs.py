@@ -60,6 +60,8 @@ SERVER: Mapping[str, str] = {
     "breaker.closed": "it gets requests again",
     "breaker.override_ended": "the time of a breaker override that a person has set is over",
     "limit.ended": "the time of a limit that a person has set is over",
+    "identity.rises": "evidence against an identity brought it to a stronger step: `figures` have it by signal",
+    "identity.falls": "it fell again, and so did the step",
     "identity.released": "the time is over for which a person has held an identity at a step",
     "limits.store_lost": "the store of shared limits does not answer; each server holds them alone",
     "limits.store_back": "it answers again",
@@ -86,6 +88,7 @@ MINUTE: Mapping[str, str] = {
     "connections.closed": "connections that were refused or closed, floods among them, by reason and by peer",
     "anomalies": "anomalous requests, by model and by caller",
     "denied": "calls of the admin API that were denied, beyond those that are told one by one",
+    "detection.steps": "steps that identities took beyond those that are told one by one, by model and step",
     "audit.lost": "records that found no room in line while the trail could not be written, by verb",
 }
 """Of records of kind `summary`: counts of a minute. Names of callers are bounded; the rest is `others`."""

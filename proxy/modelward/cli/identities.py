@@ -8,7 +8,6 @@ from modelward.cli.admin import as_json, problems_of
 from modelward.cli.output import console, plain, print_json, print_problems, print_table, time_of
 from modelward.config.detection import Step
 from modelward.config.units import SECOND, UnitError, parse_duration
-from modelward.detect.restriction import HELD
 from modelward.problem import WrongUsage
 
 COLUMNS = ("identity", "model", "step", "gets", "evidence", "since", "rows today", "rows ever")
@@ -27,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "it."
     ))  # fmt: skip
     _add_subject(restricting)
-    restricting.add_argument("--step", choices=HELD, required=True, help="what it gets")
+    restricting.add_argument("--step", choices=STEPS, required=True, help="what it gets")
     restricting.add_argument("--for", dest="span", metavar="SPAN", default="1h", help="how long: 30m, 2h (default: 1h)")
     admin.add_arguments(restricting)
     pardoning = actions.add_parser("pardon", help="forget the evidence against an identity", description=(

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from modelward.config.access import SOURCES
 from modelward.config.detection import Step
 
-HELD: tuple[Step, ...] = ("tag", "fallback", "block")
-"""Steps that an operator can hold an identity at."""
 ALL = ""  # in the place of a model: every model that watches identities
 KINDS = {"jwt": "token"}
 """What operators call what proves a name, where the configuration has another word."""

@@ -53,13 +53,12 @@ def suspect(record: Mapping[str, Any], known: Known | None, settings: ModelDetec
     held, step = record["pinned"] is not None, record["step"]
     kind, name, model = (known.kind, known.name, known.model) if known is not None else ("", "", "")
     policy = _policy(settings or NOT_KNOWN, kind, name)
-    gets = STEPS[min(STEPS.index(step), STEPS.index(policy.strongest))] if policy.mode == "act" else STEPS[0]
     return Suspect(
         kind=kind,
         name=name,
         model=model,
         step=step,
-        gets=step if held else gets,
+        gets=step if held else _taken(policy, step),
         held=held,
         evidence=record["evidence"],
         since=record["since_ns"] / 1e9,
@@ -70,6 +69,15 @@ def suspect(record: Mapping[str, Any], known: Known | None, settings: ModelDetec
         today=record["spent"],
         budget=policy.budget or 0,
     )
+
+
+def gets(settings: ModelDetection, known: Known, step: str) -> str:
+    """The step that is taken for an identity whose evidence is worth this one."""
+    return _taken(_policy(settings, known.kind, known.name), step)
+
+
+def _taken(policy: ModelDetection, step: str) -> str:
+    return STEPS[min(STEPS.index(step), STEPS.index(policy.strongest))] if policy.mode == "act" else STEPS[0]
 
 
 def _policy(settings: ModelDetection, kind: str, name: str) -> ModelDetection:

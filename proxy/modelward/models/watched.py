@@ -31,7 +31,13 @@ def notes(config: Config, models: Iterable[CheckedVersion]) -> Iterator[Problem]
                 "they get what operators hold them at, and nothing else",
                 "Fit one: modelward profile fit; or set anomaly.mode: observe where it is off",
             )
-        if not config.settings(name).fallback and _may_fall_back(settings):
+        if _may_reach(settings, "round") and not any(each.classes for each in config.settings(name).outputs.values()):
+            yield Problem(
+                "the steps round, top_class and delay of detection change no answer: no output holds scores of classes",
+                f"model {name}",
+                how=f"Declare it: models.{name}.outputs: {{NAME: {{classes: true}}}}; or set strongest: tag",
+            )
+        if not config.settings(name).fallback and _may_reach(settings, "fallback"):
             yield Problem(
                 "the step fallback of detection refuses: the model has no fallback",
                 f"model {name}",
@@ -45,7 +51,7 @@ def _of(settings: ModelDetection) -> str:
     return told + (f", {count} override{'' if count == 1 else 's'}" if count else "")
 
 
-def _may_fall_back(settings: ModelDetection) -> bool:
+def _may_reach(settings: ModelDetection, step: str) -> bool:
     """Without a person."""
     all_ = (settings, *(settings.of(name) for name in settings.identities))
-    return any(each.mode == "act" and STEPS.index(each.strongest) >= STEPS.index("fallback") for each in all_)
+    return any(each.mode == "act" and STEPS.index(each.strongest) >= STEPS.index(step) for each in all_)

@@ -56,6 +56,11 @@ class Restrictions:
             self._suspicion = Suspicion(self._pool().region, self._config().detection.identities)
         return self._suspicion
 
+    @property
+    def is_open(self) -> bool:
+        """Some model watches identities, or has."""
+        return self._suspicion is not None
+
     def check(self, restriction: Restriction) -> None:
         """Raises ProblemsFound where it cannot be obeyed, NotNow."""
         self._check_model(restriction.identity, restriction.model)

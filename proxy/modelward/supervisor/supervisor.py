@@ -45,11 +45,10 @@ from modelward.supervisor.promoted_workers import PromotedWorkers
 from modelward.supervisor.recheck import Recheck, integrity_stats
 from modelward.supervisor.recording import Recording
 from modelward.supervisor.reloader import Reloader
-from modelward.supervisor.restrictions import Restrictions
 from modelward.supervisor.shadow_verdicts import ShadowVerdicts
 from modelward.supervisor.shares import acting_as_promoted, policies, shares, weights
-from modelward.supervisor.suspected import Suspected
 from modelward.supervisor.temporary_limits import TemporaryLimits
+from modelward.supervisor.watched_identities import WatchedIdentities
 from modelward.supervisor.worker_pool import WorkerPool
 from modelward.tasks import Tasks
 from modelward.telemetry import native_snapshot
@@ -116,8 +115,8 @@ class Supervisor:
         held = (self._phase.at_work, lambda: self.config, lambda: self.trail)
         self.temporary_limits = TemporaryLimits(*held)
         self.breakers = BreakerOverrides(*held, self._promoter.note)
-        self.restrictions = Restrictions(*held, self._promoter.note)
-        self.suspects = Suspected(self.restrictions, lambda: self.config).suspects
+        self._identities = WatchedIdentities(*held, self._promoter.note)
+        self.restrictions, self.suspects = self._identities.restrictions, self._identities.suspects
 
     @property
     def trail(self) -> Recorder:
@@ -188,6 +187,7 @@ class Supervisor:
         self._tasks.spawn(self._reloader.remind())
         self._tasks.spawn(NamedFiles(lambda: self.config, lambda: self.trail).watch())
         self._recording.observe(self._tasks, self._pool, self._shadowing, lambda: self._shared)
+        self._identities.observe(self._tasks, self._pool.region)
         self._tasks.spawn(self.proposals.run())
         self._phase.begin()
 
@@ -347,6 +347,7 @@ class Supervisor:
         if self._bound is not None:
             self._bound.close()
         self._tasks.cancel()
+        self._identities.end()
         await self._recording.stop()
 
     def snapshot(self) -> Snapshot:
@@ -373,6 +374,7 @@ class Supervisor:
             observations=observations,
             capture=capture,
             approvals=self.proposals.stats(),
+            detection=self._identities.stats(),
             integrity=integrity_stats(self._facts, self._recheck),
         )
         return added(native_snapshot.snapshot(self._pool.region), own)

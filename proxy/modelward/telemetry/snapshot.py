@@ -89,6 +89,7 @@ class ModelSnapshot:
     stages: Mapping[str, Histogram] = field(default_factory=dict)  # seconds, by stage
     anomaly_score: Histogram | None = None  # absent without a profile
     anomalies: int = 0
+    steps: Mapping[tuple[str, str], int] = field(default_factory=dict)  # that identities came to, by step and signal
     unscored: int = 0  # that could not be scored, although there is a profile
     partly_scored: int = 0  # with more rows than are scored
     fallbacks: Mapping[str, int] = field(default_factory=dict)  # by reason
@@ -227,6 +228,16 @@ class StateSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class DetectionSnapshot:
+    """Identities that models watch."""
+
+    identities: Mapping[str, int] = field(default_factory=dict, metadata=GAUGES)  # that are remembered, by step
+    evicted: int = 0  # records that were given to another identity
+    lost: int = 0  # steps that are counted, and were not told one by one in log and trail
+    restrictions: int = field(default=0, metadata=GAUGE)  # of operators
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalsSnapshot:
     """Proposals."""
 
@@ -333,6 +344,7 @@ class Snapshot:
     state: StateSnapshot | None = None
     audit: AuditSnapshot | None = None
     approvals: ApprovalsSnapshot | None = None
+    detection: DetectionSnapshot | None = None  # absent where no model watches identities
     integrity: IntegritySnapshot | None = None
     tls: TlsSnapshot | None = None
     access: AccessSnapshot | None = None

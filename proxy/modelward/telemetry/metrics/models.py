@@ -93,6 +93,12 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
     stages = Family("modelward_stage_seconds", "histogram", STAGE_HELP, ("stage", "model"))
     scores = Family("modelward_anomaly_score", "histogram", "Anomaly scores of requests", ("model",))
     anomalies = Family("modelward_anomalies", "counter", "Requests that were flagged as anomalous", ("model",))
+    steps = Family(
+        "modelward_detection_steps",
+        "counter",
+        "Identities that came to a step, up or down, by the signal of their strongest evidence",
+        ("model", "step", "signal"),
+    )
     unscored = Family("modelward_unscored", "counter", "Requests that could not be scored", ("model",))
     partly_scored = Family("modelward_partly_scored", "counter", "Requests with more rows than are scored", ("model",))
     fallbacks = Family(
@@ -125,13 +131,15 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
         rows.add((name,), model.batch_rows)
         if _can_execute(model):
             anomalies.add((name,), model.anomalies)
+            for (step, signal), count in model.steps.items():
+                steps.add((name, step, signal), count)
             unscored.add((name,), model.unscored)
             partly_scored.add((name,), model.partly_scored)
             late.add((name,), model.late_results)
             predicted.add((name,), model.predicted_seconds)
             taken.add((name,), model.taken_seconds)
             undecoded.add((name,), model.undecoded)
-    scoring = (scores, anomalies, unscored, partly_scored)
+    scoring = (scores, anomalies, steps, unscored, partly_scored)
     yield from (refusals, stages, *scoring, fallbacks, rows, late, predicted, taken, undecoded)
 
 

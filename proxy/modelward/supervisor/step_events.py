@@ -1,0 +1,163 @@
+"""Steps that identities take by themselves: told in the log and the audit trail, and their names remembered.
+
+Strangers decide how many there are. The first of each minute are told one by one, what is over them is summed up at its
+end. Counts in metrics are exact, whatever is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from modelward.admin.operator import NotNow
+from modelward.audit.record import Record, automatic, now
+from modelward.audit.recorder import Recorder
+from modelward.config.schema import Config
+from modelward.detect.restriction import Known
+from modelward.detect.suspects import gets
+from modelward.telemetry.snapshot import DetectionSnapshot
+from modelward_native.detect.steps import read
+from modelward_native.detect.suspicion import STEPS, Suspicion
+from modelward_native.region.region import Region
+
+if TYPE_CHECKING:
+    from modelward_native.detect.steps import Event
+
+log = logging.getLogger("modelward.detect")
+
+LOOK_SECONDS = 1.0
+COUNT_SECONDS = 10.0  # a count of a million identities takes 20 ms
+MINUTE_SECONDS = 60.0
+FIRST = 10  # of a minute, of each model
+MOST_NAMES = 10_000
+MOST_TOLD = 20  # models in a summary, each with its steps
+OTHERS = "others"
+
+
+@dataclass
+class _Minute:
+    """told: one by one, by model. left: by model and step."""
+
+    began: float
+    told: Counter[str] = field(default_factory=Counter)
+    left: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+class StepEvents:
+    """Run `watch`, and `end` at the end. names: whose records have taken steps, by key; the latest of them."""
+
+    def __init__(
+        self,
+        region: Region,
+        suspicion: Callable[[], Suspicion | None],
+        config: Callable[[], Config],
+        trail: Callable[[], Recorder],
+    ) -> None:
+        """suspicion: raises NotNow where there is none, for want of workers."""
+        self._region = region
+        self._suspicion = suspicion
+        self._config = config
+        self._trail = trail
+        self._read: dict[int, int] = {}
+        self.names: dict[int, Known] = {}
+        self.lost = 0
+        self._steps: Mapping[str, int] = {}
+        self._evicted = 0
+        self._minute = _Minute(time.monotonic())
+        self._counted = -COUNT_SECONDS
+
+    async def watch(self) -> None:
+        """For ever."""
+        logged = -MINUTE_SECONDS
+        while True:
+            try:
+                self.look(time.monotonic())
+            except Exception:
+                self.lost += 1
+                if (at := time.monotonic()) - logged >= MINUTE_SECONDS:
+                    logged = at
+                    log.exception("steps of identities could not be told")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def look(self, at: float) -> None:
+        events, lost = read(self._region, self._read)
+        self.lost += lost
+        if lost:
+            self._minute.left["", "not told"] += lost
+        for event in events:
+            self._tell(event)
+        if at - self._minute.began >= MINUTE_SECONDS:
+            self.sum_up(at)
+        if at - self._counted >= COUNT_SECONDS:
+            self._counted = at
+            self._count()
+
+    def sum_up(self, at: float) -> None:
+        """What was not told one by one."""
+        left, self._minute = self._minute.left, _Minute(at)
+        if not left:
+            return
+        by_model: dict[str, dict[str, int]] = {}
+        for (model, step), count in left.most_common():
+            name = model if model in by_model or len(by_model) < MOST_TOLD else OTHERS
+            steps = by_model.setdefault(name, {})
+            steps[step] = steps.get(step, 0) + count
+        log.warning("%d more steps of identities in this minute", left.total(), extra={"fields": {"steps": by_model}})
+        figures = {"steps": left.total(), "by_model": by_model}
+        self._trail().note(Record(at=now(), kind="summary", verb="detection.steps", figures=figures))
+
+    def end(self) -> None:
+        self.look(time.monotonic())
+        self.sum_up(time.monotonic())
+
+    def stats(self) -> DetectionSnapshot:
+        return DetectionSnapshot(self._steps, self._evicted, self.lost)
+
+    def _count(self) -> None:
+        try:
+            suspicion = self._suspicion()
+        except NotNow:  # it starts or ends
+            return
+        if suspicion is not None:
+            self._evicted = suspicion.evicted
+            _, self._steps = suspicion.suspects(STEPS[-1], time.monotonic_ns(), 0)
+
+    def _tell(self, event: Event) -> None:
+        key, kind, name, model, before, after, signal, evidence, _, trace = event
+        known = Known(kind, unquote(name), model)
+        self.names.pop(key, None)  # the latest last
+        self.names[key] = known
+        if len(self.names) > MOST_NAMES:
+            del self.names[next(iter(self.names))]
+        minute = self._minute
+        if minute.told[model] >= FIRST:
+            minute.left[model, after] += 1
+            return
+        minute.told[model] += 1
+        taken = gets(self._config().settings(model).detection, known, after)
+        nats = {each: round(value, 1) for each, value in evidence.items()}
+        way = "rises" if STEPS.index(after) > STEPS.index(before) else "falls"
+        level = logging.WARNING if way == "rises" else logging.INFO
+        log.log(
+            level,
+            "%s %r of model %s %s from %s to %s by %s (%.1f nats); it gets: %s",
+            kind, known.name, model, way, before, after, signal, nats[signal], taken,
+            extra={"fields": {"kind": kind, "name": known.name, "model": model, "before": before, "after": after,
+                              "gets": taken, "signal": signal, "evidence": nats, "trace_id": trace}},
+        )  # fmt: skip
+        self._trail().note(
+            automatic(
+                f"identity.{way}",
+                model=model,
+                object=f"{kind} {known.name}",
+                before={"step": before},
+                after={"step": after, "gets": taken},
+                figures={"signal": signal, "evidence": nats} | ({"trace_id": trace} if trace else {}),
+            )
+        )

@@ -1,0 +1,71 @@
+"""Identities that models watch: what operators are told of them and decide about them, and the steps that they take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from modelward.audit.recorder import Recorder
+from modelward.config.schema import Config
+from modelward.detect.restriction import Known
+from modelward.detect.suspects import Suspects, suspect
+from modelward.supervisor.restrictions import Restrictions
+from modelward.supervisor.step_events import MOST_NAMES, StepEvents
+from modelward.supervisor.worker_pool import WorkerPool
+from modelward.tasks import Tasks
+from modelward.telemetry.snapshot import DetectionSnapshot
+from modelward_native.region.region import Region
+
+
+class WatchedIdentities:
+    """Names are known of those that operators hold, and of those that have taken a step since the server began."""
+
+    def __init__(
+        self,
+        pool: Callable[[], WorkerPool],
+        config: Callable[[], Config],
+        trail: Callable[[], Recorder],
+        note: Callable[[str, str, str], None],
+    ) -> None:
+        """As Restrictions."""
+        self.restrictions = Restrictions(pool, config, trail, note)
+        self._config = config
+        self._trail = trail
+        self._events: StepEvents | None = None
+
+    def observe(self, tasks: Tasks, region: Region) -> None:
+        """Steps are told from now on. tasks: that it is one of."""
+        self._events = StepEvents(region, self.restrictions.suspicion, self._config, self._trail)
+        tasks.spawn(self._events.watch())
+
+    def end(self) -> None:
+        """Tells what is left, once workers have ended."""
+        if self._events is not None:
+            self._events.end()
+
+    def suspects(self, least: str, most: int, model: str = "") -> Suspects:
+        """Identities whose step is at least this. model: of this one alone; empty for all. Those that operators hold
+        and that have not asked are told as restrictions alone. Raises NotNow. Up to 20 ms for a million identities."""
+        watched, restrictions = self.restrictions.watched(), (*self.restrictions.restrictions.values(),)
+        suspicion = self.restrictions.suspicion()
+        if suspicion is None:
+            return Suspects()
+        known = self._known()
+        records, steps = suspicion.suspects(least, time.monotonic_ns(), MOST_NAMES if model else most)
+        asked = [(record, known.get(record["key"])) for record in records if not record["pinned"] or record["distinct"]]
+        found = [
+            suspect(record, whose, self._config().settings(whose.model).detection if whose is not None else None)
+            for record, whose in asked
+            if not model or (whose is not None and whose.model == model)
+        ]
+        return Suspects(found[:most], steps, watched, restrictions, suspicion.evicted)
+
+    def stats(self) -> DetectionSnapshot | None:
+        if self._events is None or not self.restrictions.is_open:
+            return None
+        return replace(self._events.stats(), restrictions=len(self.restrictions.restrictions))
+
+    def _known(self) -> Mapping[int, Known]:
+        """By the key of the record."""
+        return {**(self._events.names if self._events is not None else {}), **self.restrictions.known()}
