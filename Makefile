@@ -11,8 +11,8 @@ SOURCES := setup.py pyproject.toml $(wildcard native/modelward_native/*/*.[chp]*
 # Load tests that are a module of loadtests; loadtests/README.md tells what each proves.
 STUBTEST := --mypy-config-file pyproject.toml --allowlist scripts/stubtest-allowlist.txt \
             --ignore-missing-stub --ignore-disjoint-bases --ignore-unused-allowlist
-MODULES := stages race fairness limits audit hedge slow through mirror verdicts restarts reload promote soak idle nodes oms sealed scan theft evasion
-BENCHES := $(MODULES:%=bench-%) bench-hop bench-latency bench-audit-kills bench-attack bench-siege bench-overload bench-fuzz bench-sanitize
+MODULES := stages race fairness limits audit hedge slow through mirror verdicts restarts reload promote soak idle nodes oms sealed scan evasion
+BENCHES := $(MODULES:%=bench-%) bench-theft bench-hop bench-latency bench-audit-kills bench-attack bench-siege bench-overload bench-fuzz bench-sanitize
 
 .PHONY: help demo test build lint docs bench clean $(BENCHES)
 
@@ -78,6 +78,10 @@ bench: bench-stages bench-race bench-hop bench-latency
 
 $(MODULES:%=bench-%): bench-%: $(VENV)/.tested
 	$(PY) -m loadtests.$* $(ARGS)
+
+bench-theft: $(VENV)/.tested
+	$(PY) -m loadtests.theft $(ARGS)
+	$(PY) -m loadtests.honest $(ARGS)
 
 bench-hop: $(VENV)/.tested
 	$(PY) -m loadtests.hop $(ARGS)

@@ -5,26 +5,49 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+import numpy as np
 from rich.console import Console
 
-from loadtests.detection import attackers, tables, toolbox, victims
-from loadtests.detection.arena import Arena, arena
+from loadtests.detection import attackers, crowd, tables, toolbox, victims
+from loadtests.detection.arena import Arena, arena, folder
 from loadtests.detection.attackers import ATTACKS, Outcome, Plan, Trial
+from loadtests.detection.crowd import Crowd, Stream
+from loadtests.detection.suspects import Watcher
 from loadtests.detection.targets import BUDGET, targets
 from loadtests.detection.victims import Victim
+from loadtests.detection.walks import Target
+from loadtests.detection.warming import ROWS, warm
 from loadtests.tools import machine, results
 from loadtests.tools.results import Bar, table
 
 VICTIMS = ("magic-mlp", "cardio-mlp", "annthyroid-mlp", "pageblocks-mlp", "spambase-logistic", "digits-mlp")
-TARGETS, QUICK = 8, 2
-UNGUARDED_PERCENT = 90.0
+TARGETS, QUICK = 4, 1
+IDENTITIES = (1, 10, 100)
+COPIES = 6  # models of each victim: an attack is alone in its model
+PER_SECOND = 20.0
+TENANTS = 200  # of each model, each with a request a second
+MINUTES, QUICK_MINUTES = 45.0, 5.0  # of guarded attacks; those that have not begun by then are left out
+UNGUARDED_PERCENT, GUARDED_PERCENT, ADAPTIVE_PERCENT = 90.0, 10.0, 25.0
 FOR_IMAGES = ("Square (ART)", "ZOO (ART)")
+DETECTION: Mapping[str, Any] = {"mode": "act"}
+
+Aims = Sequence[tuple[Victim, Sequence[Target]]]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """copies: models of each victim. rows: of honest tenants before the attacks. minutes: of these."""
+
+    copies: int
+    rows: int
+    minutes: float
+
 
 METHOD = f"""\
 Victims are classifiers that `modelward serve` runs as ONNX models; attackers ask over gRPC, in a process of their own.
@@ -34,51 +57,137 @@ nearest row that HopSkipJump finds with all its queries and no guard (Euclidean,
 goes by the largest difference in any feature). Rows where half the way to the nearest real row of another label is less
 than that are no targets. Where there are two labels, three of four targets have the rarer one. After: the median number
 of queries of those that succeeded. Square (ART) and ZOO (ART) are made for images, miss some rows of tables with all
-their queries, and are in no bar; ours are."""
+their queries, and are in no bar; ours are.
+
+Guarded: `detection: {{mode: act}}`. Each attack asks {PER_SECOND:.0f} times a second, from 1, 10 or 100 identities in
+turn that have not been seen before, while {TENANTS} honest tenants ask once a second each; before, the guard has seen
+{ROWS:,} of their rows. Each victim is served as {COPIES} models, in which one attack follows the other; "first" counts
+those alone that were the first in their model. Told: the median number of queries that the model itself answered."""
 
 
-def unguarded(
-    running: Arena, victims: Sequence[Victim], count: int, attacks: Sequence[str], folder: Path
-) -> Iterator[Outcome]:
-    """Each attack on `count` rows of each victim, as fast as it is answered."""
+def unguarded(running: Arena, aims: Aims, attacks: Sequence[str], folder: Path) -> Iterator[Outcome]:
+    """Each attack on each row, as fast as it is answered."""
     keys = [running.keys["attacker"]]
     lane = [
         Trial(victim.name, victim.name, attack, keys, target, BUDGET, seed=seed)
-        for victim in victims
-        for seed, target in enumerate(targets(victim, count))
+        for victim, found in aims
+        for seed, target in enumerate(found)
         for attack in attacks
     ]
-    plan = Plan(running.server.grpc, {victim.name: victim for victim in victims}, [lane])
-    yield from attackers.run(plan, folder)
+    yield from attackers.run(Plan(running.server.grpc, {victim.name: victim for victim, _ in aims}, [lane]), folder)
+
+
+def guarded(
+    place: Path, aims: Aims, attacks: Sequence[str], told: Callable[[str], None], scale: Scale
+) -> tuple[list[Outcome], int]:
+    """Outcomes, and how many honest tenants were restricted. place: for the server's files. told: gets what happens."""
+    known = {victim.name: victim for victim, _ in aims}
+    lanes = {
+        f"{victim.name}-{copy}": _lane(f"{victim.name}-{copy}", victim, trials)
+        for victim, found in aims
+        for copy, trials in enumerate(_dealt(found, attacks, scale.copies))
+    }
+    models = {model: known[model.rpartition("-")[0]] for model in lanes}
+    tenants = [f"tenant-{i}" for i in range(TENANTS)]
+    strangers = [name for lane in lanes.values() for trial in lane for name in trial.keys]
+    outcomes: list[Outcome] = []
+    with arena(place, models, [*tenants, *strangers], DETECTION) as running:
+        port, keys = running.server.grpc, [running.keys[tenant] for tenant in tenants]
+        streams = [Stream(model, victim.table, keys, seed) for seed, (model, victim) in enumerate(models.items())]
+        warm(port, streams, scale.rows, told)
+        ready = [
+            [replace(trial, keys=[running.keys[name] for name in trial.keys]) for trial in lane]
+            for lane in lanes.values()
+        ]
+        with (
+            Watcher(running.admin) as watcher,
+            Crowd(crowd.Plan(port, streams, per_second=1.0), place),
+        ):
+            for outcome in attackers.run(Plan(port, known, ready, scale.minutes * 60), place):
+                outcomes.append(outcome)
+                told(f"{len(outcomes)} of {sum(map(len, ready))} attacks are over")
+    restricted = {key for key, suspect in watcher.suspects.items() if key[0] in set(tenants) and suspect.restricted}
+    return outcomes, len(restricted)
+
+
+Dealt = Sequence[tuple[str, int, int, Target]]  # attack, identities, seed, row
+
+
+def _dealt(found: Sequence[Target], attacks: Sequence[str], copies: int) -> list[Dealt]:
+    """Every attack on every row from every number of identities, in an order drawn at random, to so many models."""
+    all_of_them = [
+        (attack, identities, seed, target)
+        for seed, target in enumerate(found)
+        for identities in IDENTITIES
+        for attack in attacks
+    ]
+    order = np.random.default_rng(len(all_of_them)).permutation(len(all_of_them)).tolist()
+    return [[all_of_them[i] for i in order[copy::copies]] for copy in range(copies)]
+
+
+def _lane(model: str, victim: Victim, dealt: Dealt) -> list[Trial]:
+    """keys of its trials: names of identities that are used once."""
+    return [
+        Trial(
+            victim.name, model, attack, [f"attacker-{model}-{place}-{i}" for i in range(identities)], target, BUDGET,
+            PER_SECOND, seed,
+        )
+        for place, (attack, identities, seed, target) in enumerate(dealt)
+    ]  # fmt: skip
 
 
 def success(outcomes: Sequence[Outcome]) -> float:
-    """In percent; 0 of none."""
-    return 100 * sum(outcome.after is not None for outcome in outcomes) / max(len(outcomes), 1)
+    """In percent."""
+    return 100 * sum(outcome.after is not None for outcome in outcomes) / len(outcomes)
 
 
-def report(outcomes: Sequence[Outcome]) -> str:
-    """A row for each attack, a column for each victim."""
+def report(outcomes: Sequence[Outcome], guard: Sequence[Outcome]) -> str:
+    """By attack: unguarded for each victim, then guarded for each number of identities."""
     names, rows = list(dict.fromkeys(outcome.victim for outcome in outcomes)), []
     for attack in dict.fromkeys(outcome.attack for outcome in outcomes):
         of_it = _of(outcomes, attack)
-        each = [f"{success([o for o in of_it if o.victim == name]):.0f}" for name in names]
-        after = [outcome.after for outcome in of_it if outcome.after is not None]
-        rows.append((attack, *each, f"{success(of_it):.0f}", f"{median(after):,.0f}" if after else "-"))
-    return "Success in percent:\n\n" + table(("attack", *names, "all", "after"), rows)
+        each = [_percent([o for o in of_it if o.victim == name]) for name in names]
+        rows.append((attack, *each, _percent(of_it), _median([o.after for o in of_it if o.after is not None])))
+    parts = ["Success in percent, unguarded:", table(("attack", *names, "all", "after"), rows)]
+    for count in sorted({outcome.identities for outcome in guard}):
+        rows, columns = [], ("attack", "attacks", *names, "all", "first", "told")
+        for attack in dict.fromkeys(outcome.attack for outcome in guard):
+            of_it = [outcome for outcome in _of(guard, attack) if outcome.identities == count]
+            each = [_percent([o for o in of_it if o.victim == name]) for name in names]
+            first = [outcome for outcome in of_it if outcome.place == 0]
+            told = _median([outcome.told for outcome in of_it])
+            rows.append((attack, str(len(of_it)), *each, _percent(of_it), _percent(first), told))
+        parts += [f"Guarded, {count} {'identity' if count == 1 else 'identities'}:", table(columns, rows)]
+    return "\n\n".join(parts)
+
+
+def _percent(outcomes: Sequence[Outcome]) -> str:
+    return f"{success(outcomes):.0f}" if outcomes else "-"
+
+
+def _median(figures: Sequence[int]) -> str:
+    return f"{median(figures):,.0f}" if figures else "-"
 
 
 def _of(outcomes: Sequence[Outcome], attack: str) -> list[Outcome]:
     return [outcome for outcome in outcomes if outcome.attack == attack]
 
 
-def bars(outcomes: Sequence[Outcome]) -> list[Bar]:
-    """That each attack is one: what it does without a guard."""
-    return [
-        Bar(f"{attack}, unguarded", success(_of(outcomes, attack)), UNGUARDED_PERCENT, "%", at_most=False)
-        for attack in dict.fromkeys(outcome.attack for outcome in outcomes)
-        if attack not in FOR_IMAGES
-    ]
+def bars(outcomes: Sequence[Outcome], guard: Sequence[Outcome], restricted: int) -> list[Bar]:
+    """That each attack is one without a guard, and is none with it."""
+    found = []
+    for attack in dict.fromkeys(outcome.attack for outcome in outcomes):
+        if attack not in FOR_IMAGES:
+            figure = success(_of(outcomes, attack))
+            found.append(Bar(f"{attack}, unguarded", figure, UNGUARDED_PERCENT, "%", at_most=False))
+        bound = ADAPTIVE_PERCENT if ATTACKS[attack].guard else GUARDED_PERCENT
+        for count in IDENTITIES:
+            of_it = [outcome for outcome in _of(guard, attack) if outcome.identities == count]
+            if of_it:
+                found.append(Bar(f"{attack}, guarded, from {count}", success(of_it), bound, "%"))
+    if guard:
+        found.append(Bar("honest tenants restricted", restricted, 0, "of a model"))
+    return found
 
 
 def main() -> int:
@@ -87,40 +196,45 @@ def main() -> int:
     parser.add_argument("--tables", type=Path, help=f"folder of ADBench's tables (default: {tables.VARIABLE})")
     parser.add_argument("--only", action="append", metavar="VICTIM", help=f"of {', '.join(VICTIMS)}; may be repeated")
     parser.add_argument("--attack", action="append", metavar="NAME", choices=ATTACKS, help="this one; may be repeated")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK} rows of each victim in place of {TARGETS}")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK} row of each victim in place of {TARGETS}")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="of guarded attacks (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     parser.add_argument("--write", action="store_true", help="replace the files in loadtests/results")
     arguments = parser.parse_args()
     if not toolbox.installed():
         print(f"no attackers: {toolbox.ABSENT}", file=sys.stderr)
         return 2
+    attacks = arguments.attack or list(ATTACKS)
+    scale = Scale(1, ROWS, QUICK_MINUTES) if arguments.quick else Scale(COPIES, ROWS, arguments.minutes)
     outcomes: list[Outcome] = []
     try:
-        with Console(stderr=True).status("victims learn") as status, tempfile.TemporaryDirectory() as name:
+        with Console(stderr=True).status("victims learn") as status, folder("evasion") as place:
             attacked = [victims.victim(each, arguments.tables) for each in arguments.only or VICTIMS]
-            with arena(Path(name), {victim.name: victim for victim in attacked}, ["attacker"]) as running:
-                count = QUICK if arguments.quick else TARGETS
-                for outcome in unguarded(running, attacked, count, arguments.attack or list(ATTACKS), Path(name)):
+            aims = [(victim, targets(victim, QUICK if arguments.quick else TARGETS)) for victim in attacked]
+            with arena(place / "unguarded", {victim.name: victim for victim in attacked}, ["attacker"]) as running:
+                for outcome in unguarded(running, aims, attacks, place):
                     outcomes.append(outcome)
-                    status.update(f"{outcome.victim}: {outcome.attack}")
+                    status.update(f"unguarded: {outcome.victim}: {outcome.attack}")
+            guard, restricted = guarded(place / "guarded", aims, attacks, status.update, scale)
     except tables.Absent as error:
         print(f"no victims: {error}", file=sys.stderr)
         return 2
-    held = bars(outcomes)
-    body, facts = "\n\n".join([report(outcomes), "\n".join(f"- {bar}" for bar in held)]), machine.facts()
+    held = bars(outcomes, guard, restricted)
+    body, facts = "\n\n".join([report(outcomes, guard), "\n".join(f"- {bar}" for bar in held)]), machine.facts()
     data = {
         **facts,
         "bars": {bar.name: bar.figure for bar in held},
         "outcomes": [asdict(outcome) for outcome in outcomes],
+        "guarded": [asdict(outcome) for outcome in guard],
     }
     print(json.dumps(data, indent=1) if arguments.json else body)
-    for outcome in outcomes:
+    for outcome in [*outcomes, *guard]:
         if outcome.error:
             print(f"{outcome.victim}: {outcome.attack} ended with {outcome.error}", file=sys.stderr)
     if arguments.write:
         command = machine.command("loadtests.evasion")
         results.write("evasion", results.document("Evasion of models", METHOD, facts, command, body), data)
-    return 0 if all(bar.reached for bar in held) and not any(outcome.error for outcome in outcomes) else 1
+    return 0 if all(bar.reached for bar in held) and not any(each.error for each in [*outcomes, *guard]) else 1
 
 
 if __name__ == "__main__":

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from loadtests.detection.oracle import Identity
 from loadtests.detection.victims import LABEL, SCORES, Victim
@@ -19,19 +18,35 @@ from modelward.access import keys
 
 @dataclass(frozen=True)
 class Arena:
-    """keys: by identity."""
+    """keys: by identity. admin: socket of its admin API."""
 
     server: Server
     keys: Mapping[str, str]
+    admin: Path
 
     def identities(self, names: Sequence[str]) -> list[Identity]:
         return [Identity(self.keys[name]) for name in names]
 
 
 @contextmanager
-def arena(folder: Path, models: Mapping[str, Victim], identities: Sequence[str]) -> Iterator[Arena]:
-    """models: what is served, by name; the same victim may be served under several."""
+def folder(name: str) -> Iterator[Path]:
+    """A temporary one, with a path that is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix=f"modelward-{name}-") as made:
+        yield Path(made)
+
+
+@contextmanager
+def arena(
+    folder: Path,
+    models: Mapping[str, Victim],
+    identities: Sequence[str],
+    detection: Mapping[str, Any] | None = None,
+    workers: int = 1,
+) -> Iterator[Arena]:
+    """folder: is made. models: what is served, by name; the same victim may be served under several. detection: of each
+    model; None: no guard."""
     repository = folder / "models"
+    repository.mkdir(parents=True, exist_ok=True)
     saved: dict[str, Path] = {}
     for name, victim in models.items():
         if victim.name in saved:
@@ -48,14 +63,16 @@ def arena(folder: Path, models: Mapping[str, Victim], identities: Sequence[str])
     settings: dict[str, Any] = {
         "repository": str(repository),
         "access": {"keys": str(file), "rules": [{"identity": "*", "models": ["*"]}]},
-        "models": {name: _settings(victim) for name, victim in models.items()},
+        "models": {name: _settings(victim, detection) for name, victim in models.items()},
     }
-    with serving(folder, settings) as server:
-        yield Arena(server, texts)
+    admin = folder / "admin.sock"
+    with serving(folder, settings, workers, admin=f"unix:{admin}") as server:
+        yield Arena(server, texts, admin)
 
 
-def _settings(victim: Victim) -> dict[str, Any]:
-    """Its fallback says what most training rows are, and how many of them are what."""
-    shares = np.bincount(victim.table.train_labels, minlength=victim.classes) / len(victim.table.train)
-    value = {LABEL: [int(shares.argmax())], SCORES: [shares.round(3).tolist()]}
-    return {"fallback": [{"value": value}]}
+def _settings(victim: Victim, detection: Mapping[str, Any] | None) -> dict[str, Any]:
+    value = {LABEL: [int(victim.fallback.argmax())], SCORES: [victim.fallback.tolist()]}
+    settings: dict[str, Any] = {"fallback": [{"value": value}]}
+    if detection is not None:
+        settings |= {"outputs": {SCORES: {"classes": True}}, "detection": dict(detection)}
+    return settings

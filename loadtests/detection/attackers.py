@@ -10,6 +10,7 @@ import json
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from loadtests.detection import oracle, tables, toolbox, walks
-from loadtests.detection.oracle import Identity, Oracle, Over, Wire
+from loadtests.detection.oracle import FULL, ROUNDED, TOP_CLASS, Identity, Oracle, Over, Wire
 from loadtests.detection.targets import Attack
 from loadtests.detection.victims import Victim
 from loadtests.detection.walks import Target
@@ -76,9 +77,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Plan:
+    """seconds: after which no trial begins."""
+
     port: int
     victims: Mapping[str, Victim]
     lanes: Sequence[Sequence[Trial]]
+    seconds: float = float("inf")
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,11 @@ class Outcome:
     how: Mapping[str, int]
     place: int
     error: str = ""
+
+    @property
+    def told(self) -> int:
+        """Rows that the model itself answered."""
+        return sum(count for how, count in self.how.items() if how in (FULL, ROUNDED, TOP_CLASS))
 
 
 def attempt(channel: Any, victim: Victim, trial: Trial, place: int = 0) -> Outcome:
@@ -128,8 +137,11 @@ def attempt(channel: Any, victim: Victim, trial: Trial, place: int = 0) -> Outco
 
 
 def _lane(plan: Plan, trials: Sequence[Trial]) -> None:
+    began = time.monotonic()
     with oracle.channel(plan.port) as channel:
         for place, trial in enumerate(trials):
+            if time.monotonic() - began > plan.seconds:
+                return
             outcome = attempt(channel, plan.victims[trial.victim], trial, place)
             sys.stdout.write(json.dumps(asdict(outcome)) + "\n")
             sys.stdout.flush()

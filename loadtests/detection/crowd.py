@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
@@ -82,12 +82,12 @@ class Plan:
 
 @dataclass
 class Tally:
-    """What became of requests, by model; tenants: those that got something else than an answer, by model and number."""
+    """What became of requests, by model. tenants: what became of those that were not answered, by model and tenant."""
 
     sent: int = 0
     done: int = 0
     outcomes: dict[str, dict[str, int]] = field(default_factory=dict)
-    tenants: dict[str, dict[str, int]] = field(default_factory=dict)
+    tenants: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -241,8 +241,8 @@ class Connection(asyncio.Protocol):
         counted = tally.outcomes.setdefault(model, {})
         counted[how] = counted.get(how, 0) + 1
         if how != ANSWERED:
-            named = tally.tenants.setdefault(model, {})
-            named[str(tenant)] = named.get(str(tenant), 0) + 1
+            own = tally.tenants.setdefault(model, {}).setdefault(str(tenant), {})
+            own[how] = own.get(how, 0) + 1
 
 
 async def _send(plan: Plan, senders: Sequence[Sender], opened: Sequence[Connection], ended: asyncio.Event) -> None:
@@ -325,11 +325,6 @@ class Crowd:
 def counted(tally: Tally) -> Counter[str]:
     """Outcomes of all models together."""
     return sum((Counter(each) for each in tally.outcomes.values()), Counter())
-
-
-def worse_off(tally: Tally) -> Mapping[str, int]:
-    """How many tenants of each model got something else than an answer."""
-    return {model: len(named) for model, named in tally.tenants.items()}
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ AT_ONCE = 256  # rows of a request where time does not matter
 AT_A_TIME = 32  # rows after which an attack is looked at: it may be over
 TIMEOUT_SECONDS = 30.0
 SAME = 1e-3  # batches of other sizes round otherwise
-FALLBACK_PARAMETER = "modelward_fallback"
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class Wire:
                     raise
                 identity.refused = True
                 continue
-            return read(encoded, self._victim.scores(rows))
+            return read(encoded, self._victim.scores(rows), self._victim.fallback)
         return [Answer(REFUSED)] * len(raw)
 
     def _turn(self) -> Identity | None:
@@ -120,17 +119,18 @@ class Wire:
             time.sleep(self._due - now)
 
 
-def read(encoded: bytes, exact: Floats) -> list[Answer]:
-    """The answers of an encoded ModelInferResponse. exact: the scores that the model itself gives these rows."""
+def read(encoded: bytes, exact: Floats, fallback: Floats) -> list[Answer]:
+    """The answers of an encoded ModelInferResponse. exact: the scores that the model itself gives these rows. fallback:
+    what its fallback gives to every row: an attacker knows it by that, where it is not told."""
     response = message_class("inference.ModelInferResponse").FromString(encoded)
     raw = {output.name: data for output, data in zip(response.outputs, response.raw_output_contents, strict=True)}
     told = np.frombuffer(raw[SCORES], np.float32).reshape(exact.shape).astype(np.float64)
-    if FALLBACK_PARAMETER in response.parameters:
-        return [Answer(FALLBACK, scores) for scores in told]
-    return [Answer(_how(*pair), pair[0]) for pair in zip(told, exact, strict=True)]
+    return [Answer(_how(scores, own, fallback), scores) for scores, own in zip(told, exact, strict=True)]
 
 
-def _how(told: Floats, exact: Floats) -> str:
+def _how(told: Floats, exact: Floats, fallback: Floats) -> str:
+    if np.array_equal(told, fallback):
+        return FALLBACK
     if np.abs(told - exact).max() < SAME:
         return FULL
     return TOP_CLASS if np.count_nonzero(told) == 1 else ROUNDED

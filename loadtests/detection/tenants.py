@@ -72,12 +72,16 @@ class Fresh:
         return np.asarray(rows)
 
 
+def kind_of(tenant: int) -> str:
+    return KINDS[tenant % len(KINDS)]
+
+
 class Tenants:
     """`count` tenants of the five kinds in turn. drift: how far a drifting one has gone in the end, in distances of a
     row to its nearest other one."""
 
     def __init__(self, table: Table, count: int, seed: int, drift: float = 1.0) -> None:
-        self.kinds: Sequence[str] = [KINDS[i % len(KINDS)] for i in range(count)]
+        self.kinds: Sequence[str] = [kind_of(i) for i in range(count)]
         self._random = random = np.random.default_rng(seed)
         self._pool = pool = table.pool
         self._fresh = Fresh(pool, table.pool_labels, seed)

@@ -58,6 +58,12 @@ class Victim:
     def classes(self) -> int:
         return len(np.unique(self.table.train_labels))
 
+    @cached_property
+    def fallback(self) -> Floats:
+        """Scores that the fallback gives to every row: how many of the training rows are what. As 32-bit floats."""
+        shares = np.bincount(self.table.train_labels, minlength=self.classes) / len(self.table.train)
+        return shares.round(4).astype(np.float32).astype(np.float64)
+
     def scores(self, rows: Floats) -> Floats:
         """What the model itself says of standardised rows, without a server: (rows, classes)."""
         found = self.session.run([SCORES], {INPUT: self.table.raw(np.atleast_2d(rows))})[0]

@@ -74,7 +74,7 @@ def test_a_crowd_is_answered_and_counted_by_model_and_tenant(running: Arena, vic
     assert tenants.tally.sent == tenants.tally.done == 180
     (refused,) = tenants.tally.outcomes["served"].keys() - {ANSWERED}
     assert refused.startswith("status 16") and tenants.tally.outcomes["served"] == {ANSWERED: 120, refused: 60}
-    assert tenants.tally.tenants == {"served": {"1": 60}}
+    assert tenants.tally.tenants == {"served": {"1": {refused: 60}}}
 
 
 def test_attackers_in_a_process_of_their_own_tell_what_came_of_each_trial(

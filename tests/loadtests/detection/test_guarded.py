@@ -1,0 +1,59 @@
+"""What attackers and operators see of a guard that acts, and the load tests on a small scale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+
+from loadtests.detection import oracle, victims
+from loadtests.detection.arena import Arena, arena
+from loadtests.detection.oracle import FALLBACK, FULL, REFUSED, Wire
+from loadtests.detection.victims import Victim
+from modelward.cli.admin import Client
+from modelward.config.address import Address
+
+NAMES = ("anna", "boris", "carla")
+
+
+@pytest.fixture(scope="module")
+def victim() -> Victim:
+    return victims.victim("breast-cancer-logistic")
+
+
+@pytest.fixture(scope="module")
+def running(victim: Victim, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
+    with arena(tmp_path_factory.mktemp("guarded"), {"served": victim}, NAMES, {"mode": "act"}) as served:
+        yield served
+
+
+def hold(running: Arena, name: str, step: str) -> None:
+    with grpc.insecure_channel(f"unix:{running.admin}") as channel:
+        client = Client(Address(path=str(running.admin)), channel)
+        answer: Any = client.call("RestrictIdentity", 30.0, name=name, model="served", step=step, seconds=600.0)
+    assert not answer.problems
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "how"), [("anna", "tag", FULL), ("boris", "fallback", FALLBACK), ("carla", "block", REFUSED)]
+)
+def test_what_a_restricted_identity_gets_is_told_apart(
+    running: Arena, victim: Victim, name: str, step: str, how: str
+) -> None:
+    rows = victim.table.owned[:3]
+    with oracle.channel(running.server.grpc) as channel:
+        wire = Wire(channel, "served", victim, running.identities([name]))
+        assert [answer.how for answer in wire.ask(rows)] == [FULL] * 3
+        hold(running, name, step)
+        assert [answer.how for answer in wire.ask(rows)] == [how] * 3
+        assert wire.identities_left == (how != REFUSED)
+
+
+def test_an_attack_goes_on_with_the_identities_that_are_left(running: Arena, victim: Victim) -> None:
+    hold(running, "carla", "block")
+    with oracle.channel(running.server.grpc) as channel:
+        wire = Wire(channel, "served", victim, running.identities(["carla", "anna"]), per_second=2_000.0)
+        assert [answer.how for answer in wire.ask(victim.table.owned[:4])] == [FULL] * 4
+    assert wire.identities_left == 1 and wire.sent == 5
