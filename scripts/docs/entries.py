@@ -71,6 +71,7 @@ WHY = {
         "stages/soften",
         "backend/relay_answers",
     ): "the answers of a stream that is bound to an upstream's come by themselves",
+    ("stages/restrict", "stages/watch"): "the step that a policy makes of a record, with what this answer adds",
     ("stages/resolve", "shadow/crosscheck"): "a cross-check asks a version that is known",
     ("stages/resolve", "shadow/mirror"): "a copy asks a shadow that is known",
     ("stages/resolve", "stages/decode"): "the words for a model or version that is not served",

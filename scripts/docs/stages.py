@@ -32,6 +32,7 @@ DOES = {
     "admit": "permit, or queue",
     "release": "permit is back",
     "mirror": "ask shadows too",
+    "watch": "theft? evasion?",
     "fallback": "if it failed",
     "observe": "a sample kept",
     "soften": "scores, if restricted",

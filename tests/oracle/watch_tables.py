@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-CELLS, GROUPS, RESOLUTIONS = 256, 16, 5
+CELLS, GROUPS, RESOLUTIONS = 128, 16, 5
 P_EDGES = (0.7, 0.5, 0.35, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.001, 1e-4)
 NEAR_FLOOR = (
     (1, 0.30, 0.15, 0.08, 0.05, 1, 1, 1, 1),

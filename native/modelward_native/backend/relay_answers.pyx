@@ -109,7 +109,7 @@ cdef void take(Relay *r, const uint8_t *data, size_t size) noexcept:
 cdef bint soften_answer(Relay *r, mw_span message) noexcept:
     """As the stage `soften` does. A whole stream is not held back: what `delay` brings there is the top class."""
     cdef mw_span response
-    return mw_oip_stream_response(message, &response) and (response.size == 0 or softened(r.model, response, r.step))
+    return mw_oip_stream_response(message, &response) and (response.size == 0 or softened(r.model, response, r.step, 0))
 
 
 cdef void on_data(mw_client_stream *stream, const uint8_t *data, size_t size) noexcept:

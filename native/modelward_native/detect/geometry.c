@@ -22,41 +22,36 @@ void mw_watch_draw(mw_watch *w, int32_t *feature, float *projection) {
     }
 }
 
-static float distance(const mw_watch *w, const float *center, const float *mean) {
+static float distance(const float *a, const float *b, int32_t dimensions) {
     float sum = 0.0f;
-    for (int32_t j = 0; j < w->projected; j++) {
-        const float d = center[w->feature ? w->feature[j] : j] - mean[j];
-        sum += d * d;
-    }
+    for (int32_t j = 0; j < dimensions; j++) sum += (a[j] - b[j]) * (a[j] - b[j]);
     return sum;
 }
 
 /* Lloyd's k-means, from cells evenly spaced in their order: the same in each process. */
-void mw_watch_group_cells(const mw_watch *w, const float *center, int32_t cells, uint8_t group[MW_WATCH_CELLS]) {
-    static float mean[MW_WATCH_GROUPS][MW_WATCH_FEATURES]; /* 16 KiB: too much for a stack, and set up by one thread */
-    const size_t f = (size_t)w->features;
+void mw_watch_group_cells(const float *center, int32_t cells, int32_t dimensions, uint8_t group[MW_WATCH_CELLS]) {
+    float mean[MW_WATCH_GROUPS][MW_WATCH_FEATURES];
+    const size_t d = (size_t)dimensions;
     memset(group, 0, MW_WATCH_CELLS);
     for (int g = 0; g < MW_WATCH_GROUPS; g++)
-        for (int32_t j = 0; j < w->projected; j++)
-            mean[g][j] = center[(size_t)(cells * g / MW_WATCH_GROUPS) * f + (size_t)(w->feature ? w->feature[j] : j)];
+        memcpy(mean[g], center + (size_t)(cells * g / MW_WATCH_GROUPS) * d, d * sizeof(float));
     for (int turn = 0; turn < TURNS; turn++) {
         float count[MW_WATCH_GROUPS] = {0};
         for (int32_t c = 0; c < cells; c++) {
             float least = INFINITY;
             for (int g = 0; g < MW_WATCH_GROUPS; g++) {
-                const float d = distance(w, center + (size_t)c * f, mean[g]);
-                if (d >= least) continue;
-                least = d;
+                const float far = distance(center + (size_t)c * d, mean[g], dimensions);
+                if (far >= least) continue;
+                least = far;
                 group[c] = (uint8_t)g;
             }
         }
         memset(mean, 0, sizeof mean);
         for (int32_t c = 0; c < cells; c++) {
             count[group[c]] += 1.0f;
-            for (int32_t j = 0; j < w->projected; j++)
-                mean[group[c]][j] += center[(size_t)c * f + (size_t)(w->feature ? w->feature[j] : j)];
+            for (size_t j = 0; j < d; j++) mean[group[c]][j] += center[(size_t)c * d + j];
         }
         for (int g = 0; g < MW_WATCH_GROUPS; g++)
-            for (int32_t j = 0; j < w->projected; j++) mean[g][j] /= count[g] > 0.0f ? count[g] : 1.0f;
+            for (size_t j = 0; j < d; j++) mean[g][j] /= count[g] > 0.0f ? count[g] : 1.0f;
     }
 }

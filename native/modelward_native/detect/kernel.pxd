@@ -56,7 +56,7 @@ cdef extern from "watch.h" nogil:
 
     ctypedef struct mw_watch_shared:
         uint64_t key
-        uint64_t taken
+        uint32_t used
         uint32_t phase
         uint32_t began
         uint32_t claimed
@@ -104,7 +104,7 @@ cdef extern from "watch.h" nogil:
         uint8_t withheld
 
     void mw_watch_draw(mw_watch *w, int32_t *feature, float *projection)
-    void mw_watch_group_cells(const mw_watch *w, const float *center, int32_t cells, uint8_t *group)
+    void mw_watch_group_cells(const float *center, int32_t cells, int32_t dimensions, uint8_t *group)
     void mw_watch_new_day(mw_watch *w, uint32_t day)
     void mw_watch_row(mw_watch *w, const float *row, int32_t columns, int32_t at, double p_value, uint64_t identity,
                       mw_watched *out)

@@ -13,7 +13,7 @@
 #include "suspicion.h"
 
 enum {
-    MW_WATCH_CELLS = 256,      /* of a profile, at most; rows of none have a place behind them */
+    MW_WATCH_CELLS = 128,      /* of a profile, at most; rows of none have a place behind them */
     MW_WATCH_GROUPS = 16,      /* of cells that lie near each other, from which a cell borrows what it has not seen */
     MW_WATCH_RESOLUTIONS = 5,  /* 0: an identity's own rows; 1 (wide) to 4 (fine): rows of all */
     MW_WATCH_PROJECTIONS = 16, /* the first half for even resolutions, the other for odd ones */
@@ -86,7 +86,7 @@ typedef uint64_t mw_piece;
 /* Of one model and profile. Zeroed, then the key is set: that is how it begins. */
 typedef struct {
     _Alignas(64) uint64_t key;
-    uint64_t taken;      /* counts: which was begun first */
+    uint32_t used;       /* when a process last said that it needs it */
     uint32_t phase;      /* mw_watch_phase */
     uint32_t began;      /* when the phase did, or the last tables; tenths of a second */
     uint32_t claimed;    /* until then a process computes tables */
@@ -153,8 +153,9 @@ typedef struct {
  * features, at most MW_WATCH_FEATURES, MW_WATCH_PROJECTIONS signs each). Sets w->projected, w->feature and w->projection. */
 void mw_watch_draw(mw_watch *w, int32_t *feature, float *projection);
 
-/* Groups of cells that lie near each other. center: [cells][features], cells at most MW_WATCH_CELLS. */
-void mw_watch_group_cells(const mw_watch *w, const float *center, int32_t cells, uint8_t group[MW_WATCH_CELLS]);
+/* Groups of cells that lie near each other. center: [cells][dimensions], cells at most MW_WATCH_CELLS, dimensions at most
+ * MW_WATCH_FEATURES. */
+void mw_watch_group_cells(const float *center, int32_t cells, int32_t dimensions, uint8_t group[MW_WATCH_CELLS]);
 
 /* ---- fingerprint.c ---- */
 

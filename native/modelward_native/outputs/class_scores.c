@@ -211,13 +211,14 @@ void mw_class_scores_round(const mw_class_scores *s, unsigned digits) {
 
 /* ---- the top class ---- */
 
-void mw_class_scores_top(const mw_class_scores *s) {
+void mw_class_scores_say(const mw_class_scores *s, uint64_t row, int64_t label) {
     double low = s->logits ? -1 : 0;
-    for (uint64_t row = 0; row < s->rows; row++) {
-        int64_t label = mw_class_scores_label(s, row).label;
-        for (uint64_t i = 0; i < s->columns; i++) {
-            int top = s->columns == 1 ? label == 1 : (int64_t)i == label;
-            put_number(s, row * s->columns + i, label < 0 ? NAN : top ? 1 : low);
-        }
+    for (uint64_t i = 0; i < s->columns; i++) {
+        int top = s->columns == 1 ? label == 1 : (int64_t)i == label;
+        put_number(s, row * s->columns + i, label < 0 ? NAN : top ? 1 : low);
     }
+}
+
+void mw_class_scores_top(const mw_class_scores *s) {
+    for (uint64_t row = 0; row < s->rows; row++) mw_class_scores_say(s, row, mw_class_scores_label(s, row).label);
 }

@@ -46,4 +46,7 @@ void mw_class_scores_round(const mw_class_scores *scores, unsigned digits);
  * become NaN altogether. */
 void mw_class_scores_top(const mw_class_scores *scores);
 
+/* A row below scores->rows says this label and no more; below 0: none. */
+void mw_class_scores_say(const mw_class_scores *scores, uint64_t row, int64_t label);
+
 #endif

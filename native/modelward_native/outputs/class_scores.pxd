@@ -46,3 +46,4 @@ cdef extern from "class_scores.h" nogil:
     mw_row_label mw_class_scores_label(const mw_class_scores *, uint64_t row)
     void mw_class_scores_round(const mw_class_scores *, unsigned digits)
     void mw_class_scores_top(const mw_class_scores *)
+    void mw_class_scores_say(const mw_class_scores *, uint64_t row, int64_t label)

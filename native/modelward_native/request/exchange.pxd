@@ -13,6 +13,7 @@ from modelward_native.request.tensor cimport MW_MAX_RANK, mw_dtype, mw_span, mw_
 from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.wire.types cimport Conn, Stream, Wire
 from modelward_native.backend.upstream_call cimport UpstreamCall
+from modelward_native.detect.kernel cimport mw_watched
 from modelward_native.detect.policy cimport Policy
 from modelward_native.request.model cimport Model, ShadowLink
 from modelward_native.shadow.stats cimport mw_shadow_stats
@@ -77,6 +78,11 @@ cdef struct Exchange:
     const Policy *policy          # borrowed from `asked`: of its caller; NULL: it is not watched
     uint8_t step                  # mw_step (detect/suspicion.h): what its caller gets, as it was when the message came
     uint64_t *held                # its place among answers that are held back (detect/held.h); NULL: none
+    uint8_t first_label           # the answer of a crowd of near duplicates, which its one row gets too: that label + 1; 0: none
+    uint32_t watched_count        # rows that were looked at and not judged yet
+    int64_t watched_step          # one of so many
+    mw_watched watched            # the first
+    mw_watched *watched_rows      # owned; all of them, where there are several
     bint reply_ready              # waits for its turn in a stream
     double score
     Payers payers                 # of what it costs; the model's meter is borrowed

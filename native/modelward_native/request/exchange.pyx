@@ -46,6 +46,7 @@ cdef void exchange_unref(Exchange *x) noexcept:
     free(x.wanted)
     if x.held != NULL:
         mw_held_give_back(x.held)
+    free(x.watched_rows)
     release(x.wire, &x.reply)
     ending_clear(&x.ending)
     free(x.initial.data)

@@ -10,6 +10,7 @@ from modelward_native.backend.admit cimport mw_concurrency, mw_waiting
 from modelward_native.observe.observed cimport Observed
 from modelward_native.detect.policy cimport Policy
 from modelward_native.detect.suspicion cimport MW_SIGNALS, MW_STEPS, mw_suspicion
+from modelward_native.detect.watch cimport Watching
 from modelward_native.shadow.evidence cimport Evidence
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.telemetry.histogram cimport mw_histogram
@@ -194,6 +195,7 @@ cdef struct Model:                # owned by a modelward_native.request.served.S
     uint32_t policy_count         # 0: no identity is watched
     mw_suspicion *suspicion       # borrowed: who is how suspicious; NULL until it is attached, or without room
     uint64_t suspect_key          # the model's part of the keys there
+    Watching *watching            # borrowed from a detect.watch.Watcher that the Served holds; NULL: no evidence is gathered
     Fallback *fallbacks           # owned
     uint32_t fallback_count
     LastGood *last_good           # borrowed from a LastGoodAnswers that the Served holds; NULL for no such fallback

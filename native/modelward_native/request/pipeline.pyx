@@ -40,6 +40,7 @@ from modelward_native.stages.send cimport send
 from modelward_native.stages.soften cimport soften
 from modelward_native.stages.stage cimport GO_ON, STOP, Result
 from modelward_native.stages.timeout cimport timeout
+from modelward_native.stages.watch cimport watch
 from modelward_native.telemetry.histogram cimport mw_histogram_record_ns
 from modelward_native.timer.clock cimport mw_now_ns
 from modelward_native.wire.headers cimport refuses_us
@@ -134,6 +135,7 @@ at_message(MessageRow("admit", admit, UNTIMED, "QUEUE_FULL SHED INFEASIBLE CANAR
 
 at_completion(EndRow("release", release, "others may have the permit, whatever becomes of the answer"))
 at_completion(EndRow("mirror", mirror, "it is known what the model said, and a shadow never delays a client"))
+at_completion(EndRow("watch", watch, "a shadow has its copy as it was, and what the evidence says of this answer counts for it"))
 at_completion(EndRow("fallback", fallback, "where the service is to blame, the fallback chain answers instead"))
 at_completion(EndRow("observe", observe, "it is known who answers, and the answer is still as it was given"))
 at_completion(EndRow("soften", soften, "shadows, capture and evidence have had the answer as it was given"))

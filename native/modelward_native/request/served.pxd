@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from modelward_native.backend.engine cimport Engine
 from modelward_native.detect.suspicion cimport Suspicion
+from modelward_native.detect.watch cimport Watcher
 from modelward_native.request.model cimport Model
 from modelward_native.region.region cimport Region
 
@@ -20,6 +21,7 @@ cdef class Served:
     cdef int64_t limit_tat        # of the limit, until it is attached to a region
     cdef list keep                # Python objects whose memory the model points into
     cdef Suspicion suspicion      # keeps the table that the model points to
+    cdef readonly Watcher watcher # None: no evidence is gathered
     cdef int attach(self, Region region, bint shared, Suspicion suspicion=*) except -1
     cdef int watch(self, Suspicion suspicion) except -1
 

@@ -13,6 +13,7 @@ from modelward_native.backend.engine cimport Engine
 from modelward_native.observe.writer cimport free_observed, new_observed
 from modelward_native.detect.policy cimport Policies
 from modelward_native.detect.suspicion cimport Suspicion
+from modelward_native.detect.watch cimport watcher_of
 from modelward_native.limits.limit cimport CELL, LIMIT_TEXT, Limit, make_limit, mw_cell
 from modelward_native.request.model cimport *
 from modelward_native.score.profile cimport mw_score_row_size, mw_score_scratch_size
@@ -23,6 +24,7 @@ from modelward_native.score.score cimport Kernel
 from modelward_native.shadow.shadows cimport ShadowBlock, shadow_block
 
 log = logging.getLogger("modelward.shadow")
+watch_log = logging.getLogger("modelward.detect")
 
 
 cdef void drop_fallbacks(Model *m) noexcept:
@@ -245,6 +247,16 @@ cdef class Served:
         self.suspicion = suspicion
         m.suspicion = NULL if suspicion is None else &suspicion.table
         m.suspect_key = 0 if suspicion is None else suspicion.model_number(self.name.encode())
+        if suspicion is None or m.policy_count == 0 or m.profile == NULL:
+            self.watcher = None
+        elif self.watcher is None or self.watcher.region is not suspicion.region:
+            try:
+                self.watcher = watcher_of(suspicion.region, self.name, m.profile)
+            except MemoryError as error:
+                self.watcher = None
+                watch_log.error("model %s version %s: no evidence against identities is gathered: %s", self.name, self.version,
+                                error)
+        m.watching = NULL if self.watcher is None else &self.watcher.watching
         return 0
 
     cdef int attach(self, Region region, bint shared, Suspicion suspicion=None) except -1:

@@ -84,6 +84,12 @@ cdef class Server(State):
         called for each request for one, raises nothing. None: no upstream is asked."""
         self.learner = learner
 
+    @property
+    def watchers(self) -> list:
+        """Of the versions that gather evidence against identities."""
+        cdef Served served
+        return [served.watcher for served in self.directory.served if served.watcher is not None]
+
     def take_unlisted(self) -> bool:
         """Whether a model was asked for that is not served, since the last call."""
         cdef bint unlisted = self.unlisted

@@ -1,8 +1,12 @@
 """At the message: how unlike the model's training data its rows are. After `decode`, since it needs the tensors."""
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
+from libc.stdlib cimport malloc
 from libc.string cimport memcpy
 
+from modelward_native.detect.kernel cimport mw_watch_new_day, mw_watch_row, mw_watched
+from modelward_native.detect.suspicion cimport mw_suspect_key, mw_suspect_prefetch
+from modelward_native.detect.watch cimport cell_of, day_of
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.model cimport MODE_FALLBACK, MODE_REJECT, Model
 from modelward_native.request.state cimport State
@@ -22,6 +26,7 @@ cdef int score(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     cdef mw_gather gather
     cdef mw_score worst, of_row
     cdef int64_t row = 0, worst_row = -1, step = 1, next_row = 0
+    cdef bint watching
     cdef int i
     if m.profile == NULL:
         return GO_ON
@@ -34,10 +39,13 @@ cdef int score(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     if x.rows > SCORED_ROWS:
         step = (x.rows + SCORED_ROWS - 1) // SCORED_ROWS
         m.counters.partly_scored += 1
+    watching = begin_watching(x, m, step, now)
     while mw_gather_row(&gather, m.profile_row) == 1:
         if row == next_row:
             next_row += step
             mw_score_row(m.profile, m.profile_row, m.profile_scratch, &of_row)
+            if watching:
+                watch_row(x, m, &of_row)
             if worst_row < 0 or of_row.score > worst.score:
                 worst = of_row
                 worst_row = row
@@ -60,6 +68,28 @@ cdef int score(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
                  worst.score, worst.p_value)
         return REFUSE
     return GO_ON
+
+
+cdef bint begin_watching(Exchange *x, const Model *m, int64_t step, int64_t now) noexcept:
+    """Whether its rows are evidence for or against its caller."""
+    cdef int64_t rows = (x.rows + step - 1) // step
+    if x.policy == NULL or m.watching == NULL or rows < 1 or m.suspicion == NULL:
+        return False
+    x.watched_step = step
+    if rows > 1:
+        x.watched_rows = <mw_watched *>malloc(rows * sizeof(mw_watched))    # at most 14 KiB
+        if x.watched_rows == NULL:
+            return False
+    mw_watch_new_day(&m.watching.kernel, day_of(m.watching, now))
+    mw_suspect_prefetch(m.suspicion, mw_suspect_key(x.payers.identity, m.suspect_key))
+    return True
+
+
+cdef inline void watch_row(Exchange *x, const Model *m, const mw_score *score) noexcept:
+    cdef mw_watched *to = &x.watched if x.watched_rows == NULL else &x.watched_rows[x.watched_count]
+    mw_watch_row(&m.watching.kernel, m.profile_row, m.profile.columns, cell_of(score), score.p_value,
+                 mw_suspect_key(x.payers.identity, m.suspect_key), to)
+    x.watched_count += 1
 
 
 cdef int pass_unscored(Model *m, Verdict *v, const char *why) noexcept:

@@ -8,5 +8,6 @@ from modelward_native.request.tensor cimport mw_span
 from modelward_native.stages.stage cimport Result
 
 cdef bint soften(State server, Exchange *x, Result *r, int64_t now) noexcept
-# The same in a ModelInferResponse of a stream that is bound to an upstream's. False: it cannot be read.
-cdef bint softened(const Model *asked, mw_span message, int step) noexcept
+# The same in a ModelInferResponse of a stream that is bound to an upstream's; first_label: as Exchange.first_label. False: it
+# cannot be read.
+cdef bint softened(const Model *asked, mw_span message, int step, int first_label) noexcept

@@ -7,8 +7,8 @@ from libc.stdint cimport int64_t, uint8_t
 
 from modelward_native.detect.suspicion cimport MW_STEP_ROUND
 from modelward_native.outputs.class_scores cimport (
-    MW_OUTPUT_FOUND, MW_OUTPUT_UNREADABLE, mw_class_scores, mw_class_scores_find, mw_class_scores_round, mw_class_scores_top,
-    mw_output_state)
+    MW_OUTPUT_FOUND, MW_OUTPUT_UNREADABLE, mw_class_scores, mw_class_scores_find, mw_class_scores_round,
+    mw_class_scores_say, mw_class_scores_top, mw_output_state)
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.model cimport Model
 from modelward_native.request.state cimport State
@@ -29,7 +29,7 @@ cdef bint soften(State server, Exchange *x, Result *r, int64_t now) noexcept:
         return True
     if x.step < MW_STEP_ROUND or r.answer == NULL or x.mirrors != NULL or is_own(x):
         return True
-    if not softened(x.asked, message_of(x, r.answer), x.step):
+    if not softened(x.asked, message_of(x, r.answer), x.step, x.first_label):
         release_buffer(x.wire, r.answer)
         r.answer = NULL
         r.reason = REASON_RESTRICTED
@@ -48,7 +48,7 @@ cdef inline bint is_own(const Exchange *x) noexcept:
     return x.asked.fallbacks[tried - 1].model != NULL and x.fallback_reason == REASON_RESTRICTED
 
 
-cdef bint softened(const Model *asked, mw_span message, int step) noexcept:
+cdef bint softened(const Model *asked, mw_span message, int step, int first_label) noexcept:
     cdef mw_class_scores scores
     cdef mw_output_state found
     if not asked.has_scores:
@@ -59,4 +59,6 @@ cdef bint softened(const Model *asked, mw_span message, int step) noexcept:
             mw_class_scores_round(&scores, DIGITS)
         else:
             mw_class_scores_top(&scores)
+        if first_label and scores.rows == 1:
+            mw_class_scores_say(&scores, 0, first_label - 1)
     return found != MW_OUTPUT_UNREADABLE

@@ -23,7 +23,7 @@ cdef class Watch:
 
     cdef mw_watch watch
     cdef mw_watch_shared *shared
-    cdef uint8_t[256] group
+    cdef uint8_t[<int>MW_WATCH_CELLS] group
     cdef object projection, feature
     cdef readonly Suspicion suspicion
 
@@ -39,7 +39,9 @@ cdef class Watch:
         self.watch.secret = secret
         self.watch.features = <int32_t>at.shape[1]
         mw_watch_draw(&self.watch, &feature[0], &projection[0, 0])
-        mw_watch_group_cells(&self.watch, &at[0, 0], <int32_t>at.shape[0], self.group)
+        some = np.ascontiguousarray(at.base[:, :<int>MW_WATCH_FEATURES])
+        at = some
+        mw_watch_group_cells(&at[0, 0], <int32_t>at.shape[0], <int32_t>at.shape[1], self.group)
         self.watch.group = self.group
 
     def __dealloc__(self):

@@ -92,6 +92,6 @@ class ModelDetection(Section):
 class Detection(Section):
     """Memory of detection over time."""
 
-    identities: int = Field(default=2**20, ge=1024, le=2**24)
+    identities: int = Field(default=2**20, ge=1024, le=2**22)
     """Identities that are remembered, of all models together; 64 bytes each. The least suspicious of the oldest give
     way."""

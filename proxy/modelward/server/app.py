@@ -12,6 +12,7 @@ from modelward.config.listen import Listen
 from modelward.config.schema import Config
 from modelward.config.state_folder import state_folder
 from modelward.config.units import SECOND
+from modelward.detect.learning import learn
 from modelward.limits.shared import SharedLimits, shared_hash_key
 from modelward.models.approved import Approved
 from modelward.models.catalog import Catalog
@@ -168,6 +169,7 @@ class Application:
         await serving.connect()
         self._acceptor = self._listen(self._bound, server)
         self._tasks.spawn(self._log_events(server))
+        self._tasks.spawn(learn(lambda: server.watchers))
         self._tasks.spawn(keep_small(lambda: server.totals()["inflight_bytes"]))
         if self._http is not None:  # else the supervisor sums up
             self._tasks.spawn(sum_up(self.region))
