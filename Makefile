@@ -12,7 +12,7 @@ SOURCES := setup.py pyproject.toml $(wildcard native/modelward_native/*/*.[chp]*
 STUBTEST := --mypy-config-file pyproject.toml --allowlist scripts/stubtest-allowlist.txt \
             --ignore-missing-stub --ignore-disjoint-bases --ignore-unused-allowlist
 MODULES := stages race fairness limits audit hedge slow through mirror verdicts restarts reload promote soak idle nodes oms sealed scan evasion
-BENCHES := $(MODULES:%=bench-%) bench-theft bench-hop bench-latency bench-audit-kills bench-attack bench-siege bench-overload bench-fuzz bench-sanitize
+BENCHES := $(MODULES:%=bench-%) bench-theft bench-hop bench-latency bench-audit-kills bench-attack bench-siege bench-overload bench-adbench bench-fuzz bench-sanitize
 
 .PHONY: help demo test build lint docs bench clean $(BENCHES)
 
@@ -101,6 +101,10 @@ bench-siege: $(VENV)/.sieged
 
 bench-overload: $(VENV)/.sieged
 	$(PY) -m loadtests.siege.overload $(ARGS)
+
+# The anomaly score on labelled tables: make bench-adbench ARGS="--tables DIRECTORY --nested"
+bench-adbench: $(VENV)/.tested
+	$(PY) -m tests.bench.adbench $(ARGS)
 
 bench-fuzz: $(VENV)/.tested
 	@scripts/fuzz $(ARGS)

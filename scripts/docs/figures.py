@@ -17,6 +17,7 @@ from scripts.docs import ROOT
 
 RESULTS = ROOT / "loadtests" / "results"
 SCORER = ROOT / "tests" / "bench" / "results" / "adbench.md"
+TIMES = SCORER.with_name("score.md")
 MARKED = re.compile(r"(<!-- figure: (\S+) -->)(.*?)(<!-- /figure -->)")
 
 SERVERS = {
@@ -127,11 +128,45 @@ def _mirror(short: str, shadow: str) -> dict[str, Figure]:
 
 
 def _scorer(name: str, column: int, form: str = "{:.3f}") -> dict[str, Figure]:
-    """From the row of means."""
-    return {f"scorer.{name}": _written(SCORER, r"\| mean " + r"\|[^|]*" * column + r"\| ([\d.]+)", form)}
+    """From the rows of means: of all tables, and without the one that alone could decide."""
+    rows = {"": r"\| mean ", "_19": r"\| mean without \S+ "}
+    return {
+        f"scorer.{name}{end}": _written(SCORER, row + r"\|[^|]*" * column + r"\| ([\d.]+)", form)
+        for end, row in rows.items()
+    }
+
+
+def _left_out(name: str, row: str) -> dict[str, Figure]:
+    """Of designs that were chosen without the table that is measured."""
+    columns = {"": 0, "_19": 3}
+    return {
+        f"scorer.{name}{end}": _written(SCORER, rf"\| left out: {row} " + r"\|[^|]*" * at + r"\| ([\d.]+)", "{:.3f}")
+        for end, at in columns.items()
+    }
+
+
+def _score_times() -> dict[str, Figure]:
+    """CPU time of a score by space and features, with the best instructions."""
+    return {
+        f"score.{short}_{n}": _written(TIMES, rf"\| {n} \| {space} \| ([\d.]+)", form)
+        for short, space in (("views", "two views"), ("plain", "plain"))
+        for n, form in (
+            (10, "{:.1f} us"),
+            (30, "{:.1f} us"),
+            (100, "{:.1f} us"),
+            (400, "{:.0f} us"),
+            (4096, "{:.0f} us"),
+        )
+        if (short, n) != ("views", 4096)
+    } | {
+        "score.image": _written(TIMES, r"An image of .*: (\d+) us", "{:.0f} us"),
+        "score.avx2_30": _written(TIMES, r"\| 30 \| two views \| [\d.]+ \| ([\d.]+)", "{:.1f} us"),
+        "score.avx2_100": _written(TIMES, r"\| 100 \| two views \| [\d.]+ \| ([\d.]+)", "{:.1f} us"),
+    }
 
 
 FIGURES: dict[str, Figure] = {
+    **_score_times(),
     **_cpus("race"),
     **_cpus("hop"),
     **_cpus("hop-tls"),
@@ -154,8 +189,6 @@ FIGURES: dict[str, Figure] = {
     "slow.requests": _value("slow", "requests", form="{:,}"),
     "soak.growth": _value("soak", "bars", "growth of memory, server", form="{:+.1f} %"),
     "reload.growth": _value("reload", "bars", "growth of memory", form="{:+.2f} %"),
-    "stages.score_30": _value("stages", "stages", "stage=score: 30 features", "ns", form="{:.2f} us", times=1e-3),
-    "stages.score_100": _value("stages", "stages", "stage=score: 100 features", "ns", form="{:.1f} us", times=1e-3),
     "mirror.p99": _value("mirror", "bars", "here, the same version: p99 while cores are free", form="{:.2f}"),
     "mirror.throughput": _value(
         "mirror", "bars", "here, the same version: throughput while they are not", form="{:.2f}"
@@ -176,11 +209,15 @@ FIGURES: dict[str, Figure] = {
     "promote.hit": _written("promote", r"\| begins to fail +\|.*\| +(\d+) of \d+ \|"),
     "hedge.load": _written("hedge", r"\| hedged +\| +[\d.]+ \| +[\d.]+ \| +([\d.]+)"),
     "through.cancelled": _written("through", r"calls cancelled +\| +(\d+)", "{:,.0f}"),
-    **_scorer("modelward", 2),
-    **_scorer("forest", 3),
-    **_scorer("neighbours", 4),
-    **_scorer("flagged_01", 6, "{:.2f} %"),
-    **_scorer("flagged_001", 7, "{:.2f} %"),
+    **_scorer("modelward", 3),
+    **_scorer("nearest", 4),
+    **_scorer("fifth", 5),
+    **_scorer("neighbours", 6),
+    **_scorer("forest", 7),
+    **_scorer("flagged_01", 8, "{:.2f} %"),
+    **_scorer("flagged_001", 9, "{:.2f} %"),
+    **_left_out("left_out", "the best"),
+    **_left_out("left_out_alike", "those like it"),
     "promote.fails": _value("promote", "bars", "begins to fail: to the rollback", form="{:.1f} s"),
     "promote.slow": _value("promote", "bars", "is slow: to the rollback", form="{:.1f} s"),
     "promote.otherwise": _value("promote", "bars", "answers otherwise: to the rollback", form="{:.1f} s"),
