@@ -37,6 +37,7 @@ models:
     detection: {mode: observe}
     canary: {interval: 5m}
     capture: {share: 0.05}
+    drift: {share: 0.2}
     scan: {refuse: high}
     integrity: {require: true}
     versions: {1: 90, 2: 10}
@@ -101,6 +102,16 @@ models:
       identities:
         "sensor-*": {near_duplicates: allow, by: key}
         partner: {mode: observe, strongest: round, labelled: true, budget: 100000}
+""",
+    "models.NAME.drift": """
+models:
+  fraud:
+    drift:
+      share: 0.2
+      false_alarms: 1 in 100000000 requests
+      tolerance: 0.01
+      training_tolerance: 0.2
+      gates_promotions: false
 """,
     "models.NAME.scan": """
 models:

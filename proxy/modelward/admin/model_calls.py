@@ -1,4 +1,4 @@
-"""What is asked of models over the admin API: promotions, reports on shadows, pardons."""
+"""What is asked of models over the admin API: promotions, reports on shadows and drift, pardons."""
 
 from __future__ import annotations
 
@@ -63,6 +63,16 @@ class ModelCalls:
         except ProblemsFound as found:
             return message("ShadowsResponse", problems=problems_of(found.problems))
         return message("ShadowsResponse", reports=[json.dumps(each, allow_nan=False) for each in told])
+
+    async def drift(self, request: Any, call: OperatorCall) -> Message:
+        if request.model:
+            call.demand("report", request.model)
+        try:
+            told = await self._server.drift(request.model)
+        except ProblemsFound as found:
+            return message("DriftResponse", problems=problems_of(found.problems))
+        seen = [each for each in told if call.may("report", each["model"])]
+        return message("DriftResponse", reports=[json.dumps(each, allow_nan=False) for each in seen])
 
     async def pardon(self, request: Any, call: OperatorCall) -> Message:
         work = Approving(self._server, call).pardon(request.model, request.version, glass_of(request))

@@ -24,6 +24,7 @@ NEEDS: Mapping[str, Need] = {
     "Status": Need("status", "seen"),
     "Identities": Need("status", "server"),
     "Shadows": Need("report"),
+    "Drift": Need("report", "seen"),
     "Reload": Need("reload", "server"),
     "RollingRestart": Need("restart", "server"),
     "Drain": Need("drain", "server"),

@@ -265,3 +265,6 @@ class Operator(Protocol):
 
     async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
         """What modelward.shadow.report tells of each."""
+
+    async def drift(self, model: str) -> Sequence[Mapping[str, Any]]:
+        """What modelward.drift.report tells of each version of the model, or of all."""

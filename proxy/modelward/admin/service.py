@@ -36,6 +36,7 @@ class Service:
             "Promote": of_models.promote,
             "Rollback": of_models.rollback,
             "Shadows": of_models.shadows,
+            "Drift": of_models.drift,
             "Pardon": of_models.pardon,
             "OpenCapture": CaptureCalls(server).open,
             "Drain": of_server.drain,

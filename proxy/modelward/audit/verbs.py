@@ -56,6 +56,8 @@ SERVER: Mapping[str, str] = {
     "promotion.finished": "a promotion ended, because every bound is kept",
     "promotion.rolled_back": "a version was taken back: `figures` have the bound and what was found",
     "shadow.verdict": "the verdict on a shadow turned",
+    "drift.raised": "inputs or outputs of a version are not what they were: `figures` have the signal and since when",
+    "drift.ended": "they are again",
     "breaker.opened": "an endpoint of an upstream gets no requests, since it fails",
     "breaker.closed": "it gets requests again",
     "breaker.override_ended": "the time of a breaker override that a person has set is over",

@@ -106,12 +106,12 @@ def _bars(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     most = max(max(row["primary"], row["shadow"]) for row in rows)
     table = Table("score up to", "primary", "", "shadow", "")
     for row in rows:
-        cells = [cell for side in ("primary", "shadow") for cell in (f"{row[side]:.1%}", _bar(row[side] / most))]
+        cells = [cell for side in ("primary", "shadow") for cell in (f"{row[side]:.1%}", bar(row[side] / most))]
         table.add_row("any" if row["up_to"] is None else _number(row["up_to"]), *cells)
     yield table
 
 
-def _bar(part: float) -> str:
+def bar(part: float) -> str:
     eighths = round(part * WIDTH * 8)
     return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
 

@@ -10,6 +10,7 @@ from modelward.config.approvals import ModelApprovals
 from modelward.config.canary import CanarySettings
 from modelward.config.capture import Capture
 from modelward.config.detection import ModelDetection
+from modelward.config.drift import Drift
 from modelward.config.files import FileKind
 from modelward.config.integrity import ModelIntegrity
 from modelward.config.outputs import Outputs
@@ -169,6 +170,9 @@ class ModelSettings(Section):
     capture: Capture | None = None
     """Writes a sample of the requests to Parquet files, for retraining. Absent: none. Not in model.yaml: who may write
     there does not choose what is kept of others' requests. `capture: {}` turns it on."""
+    drift: Drift | None = None
+    """Tells when inputs or outputs of a version are not what they were. Absent: nothing is watched. `drift: {}` turns
+    it on."""
     scan: ScanPolicy | None = None
     """What comes of a scan of this model's files. Absent: the server's `scan`."""
     integrity: ModelIntegrity | None = None

@@ -14,6 +14,7 @@ from modelward.config.audit import Audit
 from modelward.config.capture import Capture
 from modelward.config.detection import MOST_PATTERNS, Detection
 from modelward.config.drain import Drain
+from modelward.config.drift import Drift
 from modelward.config.health import Breaker, Health
 from modelward.config.integrity import Integrity, ModelTrust
 from modelward.config.limits import Limits
@@ -255,6 +256,11 @@ class Config(Section):
     def captured(self) -> Mapping[str, Capture]:
         """By model."""
         return {name: settings.capture for name, settings in self.models.items() if settings.capture is not None}
+
+    @property
+    def watched(self) -> Mapping[str, Drift]:
+        """By model, where drift is watched."""
+        return {name: settings.drift for name, settings in self.models.items() if settings.drift is not None}
 
     def upstream_tls_of(self, name: str) -> UpstreamTls | None:
         """TLS towards the upstreams of a model, its own or the server's; None for plain text."""

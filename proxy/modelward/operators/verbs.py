@@ -35,7 +35,7 @@ VERBS: Mapping[Verb, tuple[Role, ...]] = {
 
 MEANING: Mapping[Verb, str] = {
     "status": "see the state of the server, its models and its callers",
-    "report": "see reports on shadows",
+    "report": "see reports on shadows and drift",
     "proposals": "see proposals",
     "reload": "reload configuration and repository",
     "restart": "replace the workers",

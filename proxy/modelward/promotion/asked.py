@@ -9,6 +9,7 @@ from typing import Protocol
 from modelward.config.promotion import check_steps
 from modelward.config.schema import Config
 from modelward.config.units import UnitError
+from modelward.drift.cause import Cause
 from modelward.models.facts import GUARDS, FactsByVersion
 from modelward.models.weights import primary
 from modelward.problem import Problem, ProblemsFound
@@ -67,6 +68,9 @@ class PromotedServer(Protocol):
 
     def verdict(self, model: str, version: str, shares: Shares) -> str | None:
         """On the shadow that this version is of the other one with the largest share; None where it is none."""
+
+    def drift(self, model: str, version: str) -> Cause:
+        """Whose change it is that the version's inputs or outputs show now."""
 
     async def share(self, shares: Mapping[str, Shares]) -> None:
         """From now on these models' requests are shared like this, whatever the configuration says."""

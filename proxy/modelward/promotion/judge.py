@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from modelward.config.promotion import PromotionSettings
+from modelward.drift.cause import Cause
 from modelward.promotion.asked import GOOD, PromotedServer
 from modelward.promotion.callers import FEW_WAIT
 from modelward.promotion.finding import Decision, Finding
@@ -74,6 +75,7 @@ class Judge:
                 judged(promotion, now, watched, settings, early=self._clock() - promotion.since < FEW_WAIT)
                 or answers_moved(promotion, now, watched, settings)
                 or self._as_a_shadow(model, promotion)
+                or self._by_itself(model, promotion)
             )
         ]
 
@@ -82,6 +84,7 @@ class Judge:
         now = self._server.arms(model)
         watched = self._watching(model, now)
         found = [*decided(promotion, now, watched, self._settings(model)), *self._verdict_of(model, promotion)]
+        found += self._drift_of(model, promotion)
         seen = self._traffic(promotion, now, watched)
         if few := reached(model, promotion.percent, seen, self._settings(model)):
             found = [few if each.bound == "traffic" else each for each in found]
@@ -102,6 +105,24 @@ class Judge:
         if self._server.verdict(model, version, promotion.before) != "worse":
             return []
         return [Breach("shadow", f"the verdict on its shadow is worse: modelward shadow report {model} {version}")]
+
+    def _drift_of(self, model: str, promotion: Promotion) -> list[Finding]:
+        drift = self._server.config.settings(model).drift
+        if drift is None or not drift.gates_promotions:
+            return []
+        if self._server.drift(model, promotion.version) is not Cause.UNCLEAR:
+            return [Finding("drift", Decision.KEPT)]
+        words = (
+            "its outputs have changed, and no other version has had enough requests since to tell whose change it is"
+        )
+        return [Finding("drift", Decision.UNDECIDED, words, how=f"modelward drift report --model {model} tells more")]
+
+    def _by_itself(self, model: str, promotion: Promotion) -> list[Breach]:
+        drift, version = self._server.config.settings(model).drift, promotion.version
+        if drift is None or not drift.gates_promotions or self._server.drift(model, version) is not Cause.OWN:
+            return []
+        words = "its outputs have changed, and neither its inputs nor the outputs of the others have"
+        return [Breach("drift", f"{words}: modelward drift report --model {model}")]
 
     def _traffic(self, promotion: Promotion, now: Mapping[str, Arm], watched: Watched) -> Traffic:
         seen = traffic(promotion.version, now, watched)

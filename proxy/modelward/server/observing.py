@@ -29,10 +29,13 @@ def observe(model: OpenVersion, config: Config) -> None:
         tuple(Tensor(name, datatype, tuple(shape)) for name, datatype, shape in engine.outputs),
         engine.has_batch_axis,
         layout,
+        tuple(name for name, output in checked.settings.outputs.items() if output.classes),
     )
-    model.served.set_observed(share, source.encode(), checked.settings.capture is not None, config.observations.message)
+    # without a profile, drift is watched in the inputs themselves
+    tensors = checked.settings.capture is not None or layout is None
+    model.served.set_observed(share, source.encode(), tensors, config.observations.message)
 
 
 def share_of(settings: ModelSettings) -> float:
     """The largest that anything looks at; each takes its own part of that."""
-    return settings.capture.share if settings.capture is not None else 0.0
+    return max((each.share for each in (settings.capture, settings.drift) if each is not None), default=0.0)

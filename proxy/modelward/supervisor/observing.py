@@ -1,21 +1,27 @@
-"""The supervisor's half of what looks at requests: the reader of all rings, and capture."""
+"""The supervisor's half of what looks at requests: the reader of all rings, capture and drift."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from modelward.audit.recorder import Recorder
+from modelward.config.drift import Drift, in_words
 from modelward.config.schema import Config
 from modelward.config.state_folder import state_folder
-from modelward.telemetry.snapshot import CaptureSnapshot, ObservationSnapshot
+from modelward.drift.cause import Cause
+from modelward.problem import Problem, ProblemsFound
+from modelward.supervisor.drift_events import tell
+from modelward.telemetry.snapshot import CaptureSnapshot, DriftSnapshot, ObservationSnapshot
 from modelward_native.region.region import Region
 
 if TYPE_CHECKING:
     from modelward.capture.writer import CaptureWriter
-    from modelward.observe.observations import Observations
+    from modelward.drift.monitor import DriftMonitor
+    from modelward.observe.observations import Consumer, Observations
 
 log = logging.getLogger("modelward.observe")
 
@@ -24,31 +30,49 @@ LOOK_SECONDS = 1.0
 
 
 class Observing:
-    """Begins once a model is captured, also by a reload, and then lasts. Use `watch` while workers run, and `stop` when
-    they have ended."""
+    """Begins once a model is captured or watched, also by a reload, and then lasts. Use `watch` while workers run, and
+    `stop` when they have ended."""
 
-    def __init__(self, config: Callable[[], Config]) -> None:
+    def __init__(self, config: Callable[[], Config], recorder: Callable[[], Recorder]) -> None:
         self._config = config
+        self._recorder = recorder
+        self._drift: DriftMonitor | None = None
         self._observations: Observations | None = None
         self._capture: CaptureWriter | None = None
 
     async def watch(self, region: Region) -> None:
         while True:
             self.follow(region)
+            if self._drift is not None:
+                self._drift.keep(self._config().watched)
+                tell(self._drift.events(), self._recorder())
             await asyncio.sleep(LOOK_SECONDS)
 
     def follow(self, region: Region) -> None:
-        if self._capture is None and self._config().captured:
+        config = self._config()
+        if self._capture is None and config.captured:
             # they bring numpy and pyarrow: only where something is captured
             from modelward.capture.writer import CaptureWriter  # noqa: PLC0415
-            from modelward.observe.observations import Observations  # noqa: PLC0415
 
             self._capture = CaptureWriter(lambda: self._config().captured, self._root, region.sticky_key)
-            self._observations = Observations(region)
-            self._observations.subscribe("capture", self._capture.take)
             self._capture.start()
+            self._subscribe(region, "capture", self._capture.take)
+            log.info("requests of %s are captured", ", ".join(config.captured))
+        if self._drift is None and config.watched:
+            from modelward.drift.monitor import DriftMonitor  # noqa: PLC0415 - brings numpy
+
+            self._drift = DriftMonitor(self._drift_of)
+            self._subscribe(region, "drift", self._drift.take)
+            log.info("drift of %s is watched", ", ".join(config.watched))
+
+    def _subscribe(self, region: Region, name: str, consumer: Consumer) -> None:
+        from modelward.observe.observations import Observations  # noqa: PLC0415 - brings numpy
+
+        begins = self._observations is None
+        self._observations = self._observations or Observations(region)
+        self._observations.subscribe(name, consumer)
+        if begins:
             self._observations.start()
-            log.info("requests of %s are captured", ", ".join(self._config().captured))
 
     async def stop(self) -> None:
         """What is still in the rings is written."""
@@ -70,6 +94,32 @@ class Observing:
     @property
     def _root(self) -> Path:
         return state_folder(self._config().state) / FOLDER
+
+    def _drift_of(self, model: str) -> Drift | None:
+        return self._config().watched.get(model)
+
+    def drift_stats(self) -> Mapping[tuple[str, str], DriftSnapshot]:
+        return self._drift.stats() if self._drift is not None else {}
+
+    def drift_cause(self, model: str, version: str) -> Cause:
+        return self._drift.cause(model, version) if self._drift is not None else Cause.NONE
+
+    async def drift(self, model: str) -> Sequence[Mapping[str, Any]]:
+        """What modelward.drift.report tells of each version of the model, or of all. Raises ProblemsFound."""
+        if model and model not in self._config().watched:
+            how = f"Set models.{model}.drift: {{}} and reload"
+            raise ProblemsFound([Problem("drift is not watched", f"model {model}", how=how)])
+        if self._drift is None:
+            return ()
+        return await asyncio.get_running_loop().run_in_executor(None, self._drift.report, model)
+
+    @property
+    def drift_words(self) -> str:
+        """For READY and status; empty where nothing is watched."""
+        return ", ".join(
+            f"{name} {settings.share:.4g}, false alarms {in_words(settings.false_alarms)}"
+            for name, settings in self._config().watched.items()
+        )
 
     @property
     def words(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from modelward.config.schema import Config
+from modelward.drift.cause import Cause
 from modelward.models.facts import FactsByVersion
 from modelward.models.weights import Shares
 from modelward.promotion.guard import Arm, arm_of
@@ -15,14 +16,19 @@ from modelward_native.telemetry import stats
 
 
 class PromotedWorkers:
-    """What a promoter is told of. pool: None before there is one. shadows: of its models."""
+    """What a promoter is told of. pool: None before there is one. shadows, drift: of its models."""
 
     def __init__(
-        self, config: Callable[[], Config], pool: Callable[[], WorkerPool | None], shadows: ShadowVerdicts
+        self,
+        config: Callable[[], Config],
+        pool: Callable[[], WorkerPool | None],
+        shadows: ShadowVerdicts,
+        drift: Callable[[str, str], Cause],
     ) -> None:
         self._config = config
         self._pool = pool
         self._shadows = shadows
+        self._drift = drift
 
     @property
     def config(self) -> Config:
@@ -56,6 +62,9 @@ class PromotedWorkers:
 
     def verdict(self, model: str, version: str, shares: Mapping[str, int]) -> str | None:
         return self._shadows.verdict(model, version, shares)
+
+    def drift(self, model: str, version: str) -> Cause:
+        return self._drift(model, version)
 
     async def share(self, shares: Shares) -> None:
         pool = self._pool()

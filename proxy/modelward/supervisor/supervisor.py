@@ -88,7 +88,9 @@ class Supervisor:
         self._admin: AdminServer | None = None
         self._pool: WorkerPool | None = None
         self._shadowing = ShadowVerdicts(lambda: self.config, lambda: self._pool)
-        serving = PromotedWorkers(lambda: self.config, lambda: self._pool, self._shadowing)
+        self._observing = Observing(lambda: self.config, lambda: self.trail)
+        drift = self._observing.drift_cause
+        serving = PromotedWorkers(lambda: self.config, lambda: self._pool, self._shadowing, drift)
         self._promoter = Promoter(serving, state_folder(config.state))
         self._promoter.recorder = lambda: self.trail
         self._reloader = Reloader(
@@ -107,7 +109,6 @@ class Supervisor:
         self._shared: SharedLimits | None = None
         self._restarting = False
         self._recording = Recording()
-        self._observing = Observing(lambda: self.config)
         self.proposals = FourEyes(
             self, self._promoter, serving, self._shadowing, configuration, lambda: self.config, lambda: self.trail
         )
@@ -143,6 +144,8 @@ class Supervisor:
             report = report.with_guard("operators", self.config.operators.words)
         if captured := self._observing.words:
             report = report.with_guard("capture", captured)
+        if watched := self._observing.drift_words:
+            report = report.with_guard("drift", watched)
         report = self.proposals.told(report).with_guard("audit", self._recording.trail)
         if witnessed := self._recording.witnessed:
             report = report.with_guard("witness", witnessed)
@@ -264,6 +267,11 @@ class Supervisor:
         self._phase.at_work()
         return await self._shadowing.told(model)
 
+    async def drift(self, model: str) -> Sequence[Mapping[str, Any]]:
+        """Raises ProblemsFound, NotNow."""
+        self._phase.at_work()
+        return await self._observing.drift(model)
+
     def _promoted(self, model: str, warnings: Sequence[Problem] = ()) -> PromotionStatus:
         return PromotionStatus(model, self._promoter.known(model), (*warnings,), self._promoter.store.unsaved)
 
@@ -373,6 +381,7 @@ class Supervisor:
             audit=self._recording.stats(),
             observations=observations,
             capture=capture,
+            drift=self._observing.drift_stats(),
             approvals=self.proposals.stats(),
             detection=self._identities.stats(),
             integrity=integrity_stats(self._facts, self._recheck),

@@ -314,6 +314,18 @@ class CaptureSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class DriftSnapshot:
+    """Of one version. By side, `inputs`, `outputs` and `training`: whether it has changed, evidence for that as a part
+    of what raises an alarm, rows that were judged, alarms that were raised. left_out: rows that were not judged."""
+
+    moved: Mapping[str, bool] = field(default_factory=dict)
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    rows: Mapping[str, int] = field(default_factory=dict)
+    alarms: Mapping[str, int] = field(default_factory=dict)
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     build: Mapping[str, str] = field(default_factory=dict, metadata=SAME)  # versions, by what they are of
     models: Mapping[str, ModelSnapshot] = field(default_factory=dict)  # by name; strangers under OTHER_MODEL
@@ -339,6 +351,7 @@ class Snapshot:
     access_log: AccessLogSnapshot | None = None
     observations: ObservationSnapshot | None = None
     capture: CaptureSnapshot | None = None
+    drift: Mapping[tuple[str, str], DriftSnapshot] = field(default_factory=dict)  # by model and version
     samples_lost: int = 0  # of shadows that disagree, which could not be written
     deaths: Mapping[str, int] = field(default_factory=dict)  # of workers, by cause
     state: StateSnapshot | None = None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ParamSpec
 
 from modelward.config.schema import Config
+from modelward.drift.cause import Cause
 from modelward.models.facts import Facts
 from modelward.promotion.guard import Arm
 from modelward.promotion.promoter import Promoter
@@ -34,6 +35,7 @@ class Served:
         self.held = {"2": Facts("two", profile=True, canary=True), "3": Facts("three", profile=True, canary=True)}
         self.counted = {"2": arm(10_000), "3": arm(0)}
         self.verdicts = {("m", "3"): "equivalent"}
+        self.drifted: dict[tuple[str, str], Cause] = {}
         self.against: Mapping[str, int] = {}
         self.shared: dict[str, Mapping[str, int]] = {}
         self.now = 1000.0
@@ -53,6 +55,9 @@ class Served:
     def verdict(self, model: str, version: str, shares: Mapping[str, int]) -> str | None:
         self.against = dict(shares)
         return self.verdicts.get((model, version))
+
+    def drift(self, model: str, version: str) -> Cause:
+        return self.drifted.get((model, version), Cause.NONE)
 
     async def share(self, shares: Mapping[str, Mapping[str, int]]) -> None:
         self.shared = dict(shares)

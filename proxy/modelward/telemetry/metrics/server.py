@@ -8,6 +8,7 @@ from modelward.telemetry.metrics.approvals import approvals_families
 from modelward.telemetry.metrics.audit import audit_families
 from modelward.telemetry.metrics.capture import capture_families
 from modelward.telemetry.metrics.detection import detection_families
+from modelward.telemetry.metrics.drift import drift_families
 from modelward.telemetry.metrics.family import Family
 from modelward.telemetry.metrics.integrity import integrity_families
 from modelward.telemetry.snapshot import Snapshot
@@ -52,6 +53,7 @@ def server_families(snapshot: Snapshot) -> Iterator[Family]:
     yield from audit_families(snapshot)
     yield from capture_families(snapshot)
     yield from detection_families(snapshot)
+    yield from drift_families(snapshot)
     yield from approvals_families(snapshot)
     yield from integrity_families(snapshot)
 

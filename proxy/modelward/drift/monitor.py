@@ -1,0 +1,199 @@
+"""All versions that are watched. Batches come in the thread that reads observations; all else is asked on the loop."""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections import OrderedDict, deque
+from collections.abc import Callable, Container
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from modelward.config.drift import Drift
+from modelward.drift.cause import Cause
+from modelward.drift.report import version_of
+from modelward.drift.table import Chosen, Column, Kind, Table, inputs_of, outputs_of, training_of
+from modelward.drift.watch import Watch
+from modelward.drift.whose import cause
+from modelward.observe.batch import Batch
+from modelward.telemetry.snapshot import DriftSnapshot
+
+MOST_VERSIONS = 32
+"""Watched at a time: about 5 MiB each at most. The one that was seen longest ago gives way."""
+ROWS_A_SECOND = 1000
+"""Of one version, that are judged: a sixteenth of a core. More are left out, evenly, and counted."""
+EVENTS_KEPT = 64
+FEWEST_REQUESTS = 100.0
+"""Fewest requests between false alarms that are kept to, whatever the share is."""
+
+
+TABLES = {"inputs": inputs_of, "outputs": outputs_of, "training": training_of}
+"""What is watched of a version, each by itself."""
+
+
+@dataclass(frozen=True)
+class DriftEvent:
+    """An alarm that was raised, or has ended. side: of TABLES. first: the signal that raised it."""
+
+    model: str
+    version: str
+    digest: str
+    side: str
+    raised: bool
+    at: float
+    since: float
+    first: str
+
+
+@dataclass
+class _Version:
+    digest: str
+    settings: Drift
+    watches: dict[str, Watch] = field(default_factory=dict)
+    second: int = 0
+    rows: int = 0
+    skipped: int = 0
+    alarms: dict[str, int] = field(default_factory=dict)
+
+
+class DriftMonitor:
+    """settings: of a model as it is configured now; None where it is not watched."""
+
+    def __init__(self, settings: Callable[[str], Drift | None]) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._versions: OrderedDict[tuple[str, str], _Version] = OrderedDict()
+        self._events: deque[DriftEvent] = deque(maxlen=EVENTS_KEPT)
+
+    def take(self, batch: Batch) -> None:
+        """From the reader's thread."""
+        settings = self._settings(batch.source.model)
+        if settings is None or not len(batch):
+            return
+        with self._lock:
+            version = self._version(batch, settings)
+            rows = _paced(version, batch, batch.chosen(settings.share))
+            for side, table_of in TABLES.items():
+                table = table_of(batch, rows)
+                if len(table) and table.columns:
+                    self._add(batch, version, side, table)
+
+    def events(self) -> list[DriftEvent]:
+        """Since the last call."""
+        with self._lock:
+            found = [*self._events]
+            self._events.clear()
+        return found
+
+    def report(self, model: str = "") -> list[dict[str, Any]]:
+        """Of each version of the model, or of all. One is looked at after the other, so that no one waits long."""
+        with self._lock:
+            keys = sorted(key for key in self._versions if model in ("", key[0]))
+        return [told for key in keys if (told := self._told(key)) is not None]
+
+    def _told(self, key: tuple[str, str]) -> dict[str, Any] | None:
+        with self._lock:
+            version = self._versions.get(key)
+            if version is None:
+                return None
+            cause = str(self._cause(*key))
+            facts = {"model": key[0], "version": key[1], "digest": version.digest, "cause": cause}
+            return version_of(version.watches, **facts, **_told(version.settings))
+
+    def cause(self, model: str, version: str) -> Cause:
+        with self._lock:
+            return self._cause(model, version)
+
+    def stats(self) -> dict[tuple[str, str], DriftSnapshot]:
+        with self._lock:
+            return {key: _stats(each) for key, each in self._versions.items()}
+
+    def keep(self, models: Container[str]) -> None:
+        """Forgets versions of all other models."""
+        with self._lock:
+            for key in [key for key in self._versions if key[0] not in models]:
+                del self._versions[key]
+
+    def _version(self, batch: Batch, settings: Drift) -> _Version:
+        key, digest = batch.source.key, batch.source.digest
+        found = self._versions.get(key)
+        if found is None or found.digest != digest or found.settings != settings:
+            found = self._versions[key] = _Version(digest, settings)
+        self._versions.move_to_end(key)
+        while len(self._versions) > MOST_VERSIONS:
+            self._versions.popitem(last=False)
+        return found
+
+    def _add(self, batch: Batch, version: _Version, side: str, table: Table) -> None:
+        watch = version.watches.get(side)
+        if watch is None or watch.columns != table.columns:
+            watch = version.watches[side] = _watch(version.settings, table.columns, f"{batch.source.key}{side}")
+        before = watch.raised
+        if not watch.add(table):
+            return
+        raised = watch.raised or before
+        assert raised is not None and watch.signals is not None
+        if watch.raised is not None:
+            version.alarms[side] = version.alarms.get(side, 0) + 1
+        first = watch.signals.all[raised.first].name
+        model, number = batch.source.key
+        at = float(table.time[-1])
+        self._events.append(
+            DriftEvent(model, number, version.digest, side, watch.raised is not None, at, raised.since, first)
+        )
+
+    def _cause(self, model: str, version: str) -> Cause:
+        watched = {number: each.watches for (name, number), each in self._versions.items() if name == model}
+        return cause(version, watched)
+
+
+def _watch(settings: Drift, columns: tuple[Column, ...], seed: str) -> Watch:
+    """Each side has its part of the false alarms. Of the requests only a share is seen."""
+    requests = max(len(TABLES) * settings.false_alarms * settings.share, FEWEST_REQUESTS)
+    trained = any(column.kind is Kind.P_VALUE for column in columns)
+    tolerance = settings.training_tolerance if trained else settings.tolerance
+    return Watch(columns, requests, tolerance, zlib.crc32(seed.encode()))
+
+
+def _paced(version: _Version, batch: Batch, rows: Chosen) -> Chosen:
+    """Of the rows at most ROWS_A_SECOND in each second, evenly."""
+    second = int(batch.time[-1])
+    if second != version.second:
+        version.second, version.rows = second, 0
+    index = np.flatnonzero(rows)
+    left = max(0, ROWS_A_SECOND - version.rows)
+    version.rows += len(index)
+    if len(index) <= left:
+        return rows
+    version.skipped += len(index) - left
+    kept = np.zeros(len(rows), np.bool_)
+    kept[index[np.linspace(0, len(index) - 1, left).astype(int)]] = True
+    return kept
+
+
+def _told(settings: Drift) -> dict[str, Any]:
+    return {
+        "false_alarms": settings.false_alarms,
+        "tolerance": settings.tolerance,
+        "share": settings.share,
+        "training_tolerance": settings.training_tolerance,
+    }
+
+
+def _stats(version: _Version) -> DriftSnapshot:
+    watches = version.watches
+    return DriftSnapshot(
+        moved={side: w.raised is not None for side, w in watches.items()},
+        evidence={side: _evidence(w) for side, w in watches.items()},
+        rows={side: w.rows for side, w in watches.items()},
+        alarms={side: version.alarms.get(side, 0) for side in watches},
+        left_out=version.skipped + sum(w.left_out for w in watches.values()),
+    )
+
+
+def _evidence(watch: Watch) -> float:
+    """Of the strongest signal, as a part of an alarm: 1 raises one."""
+    nats = watch.nats()
+    return max(0.0, float(nats.max()) / watch.alarm_at) if len(nats) else 0.0

@@ -1,0 +1,76 @@
+"""Ranks of new values among all before them: uniform and independent while values come from one distribution.
+
+Values are known by their bin, and ties are broken at random: the rank of a value is the number of earlier ones in lower
+bins, plus a random part of those in its own, over all. That is a conformal p-value. It is exactly uniform however few
+values there were, so that no error of a reference has to be allowed for: rows of the training data and all traffic so
+far are the reference, which becomes better with each row.
+
+Source: Vovk, Nouretdinov and Gammerman, "Testing exchangeability on-line" (2003).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from modelward.drift.bets import level_of
+
+BINS = 64
+GROUP = 32
+
+Counts = npt.NDArray[np.int64]
+Bins = npt.NDArray[np.uint8]
+
+
+class Ranks:
+    """counts (signals, BINS): how often each bin was seen. They grow, and are the whole state."""
+
+    def __init__(self, counts: Counts, rng: np.random.Generator) -> None:
+        self.counts = counts
+        self._rng = rng
+
+    def levels(self, bins: Bins, *, learn: bool) -> Bins:
+        """Levels (rows, signals) of rows with `bins` (rows, signals), each among all rows before it, of the batch too.
+        learn: whether the rows join those that later ones are ranked among."""
+        rows, signals = bins.shape
+        groups = -(-rows // GROUP)
+        padded = np.full((groups * GROUP, signals), BINS, np.uint8)  # a bin above all: no row is ranked above it
+        padded[:rows] = bins
+        grouped = padded.reshape(groups, GROUP, signals)
+        below, same = self._in_group(grouped)
+        each = self._histograms(grouped)
+        before = np.cumsum(each, axis=0) - each + self.counts
+        lower = np.cumsum(before, axis=2) - before
+        at = np.minimum(grouped, BINS - 1).astype(np.intp).transpose(0, 2, 1)
+        below += np.take_along_axis(lower, at, 2).transpose(0, 2, 1)
+        same += np.take_along_axis(before, at, 2).transpose(0, 2, 1)
+        total = self.counts.sum(axis=1) + np.arange(1, groups * GROUP + 1)[:, None]
+        rank = below.reshape(-1, signals) + self._rng.random((groups * GROUP, signals)) * (
+            same.reshape(-1, signals) + 1
+        )
+        if learn:
+            self.counts = self.counts + each.sum(axis=0)
+        return level_of((rank / total)[:rows])
+
+    def forget(self, bins: Bins) -> None:
+        """As if these rows had not been seen; never below none."""
+        signals = bins.shape[1]
+        flat = np.bincount((bins + np.arange(signals) * BINS).ravel(), minlength=signals * BINS)
+        self.counts = np.maximum(self.counts - flat.reshape(signals, BINS), 0)
+
+    @staticmethod
+    def _in_group(grouped: Bins) -> tuple[Counts, Counts]:
+        """Of each row: how many rows before it in its group are in lower bins, and how many in its own."""
+        ours, theirs = grouped[:, :, None, :], grouped[:, None, :, :]
+        earlier = np.tri(GROUP, GROUP, -1, dtype=np.bool_)[None, :, :, None]
+        below = ((theirs < ours) & earlier).sum(axis=2, dtype=np.uint8)
+        same = ((theirs == ours) & earlier).sum(axis=2, dtype=np.uint8)
+        return below.astype(np.int64), same.astype(np.int64)
+
+    @staticmethod
+    def _histograms(grouped: Bins) -> Counts:
+        groups, _, signals = grouped.shape
+        cell = np.arange(groups)[:, None, None] * signals + np.arange(signals)
+        flat = (cell * (BINS + 1) + grouped).ravel()
+        counts = np.bincount(flat, minlength=groups * signals * (BINS + 1))
+        return counts.reshape(groups, signals, BINS + 1)[:, :, :BINS].astype(np.int64)

@@ -1,0 +1,164 @@
+"""What of a table is watched: its columns, and what only columns together show. Learnt from the first rows.
+
+| signal | sees |
+|---|---|
+| each column | values, their missing, categories that come or go |
+| `missing values` | how many columns of a row are missing |
+| `whole numbers` | how many of a row are whole, of those columns that seldom were: rounding, another type |
+| `direction 1`, ... | combinations of columns that vary most and least: correlations that break |
+| `cluster` | which of a few groups of rows: a mix that changes |
+
+All become bins (uint8): 0 is missing, the last is a value of a category that was not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from modelward.drift.ranks import BINS, Bins
+from modelward.drift.table import Column, Doubles, Kind, Table
+from modelward.score.kmeans import centroids, nearest
+
+DIRECTIONS = 8
+CLUSTERS = 16
+FEWEST_COLUMNS = 2
+"""From which on there are combinations to watch."""
+SELDOM = 0.5
+P_EDGES = np.array([0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+UNKNOWN = BINS - 1
+MOST_DEVIATIONS = 1e3
+"""Of a value in a combination, so that one value does not decide all."""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """edges: between bins of numbers, rising; of categories the known values, rising."""
+
+    name: str
+    kind: Kind
+    edges: Doubles
+
+    def bins(self, values: Doubles) -> Bins:
+        if self.kind is not Kind.CATEGORY:
+            found = np.searchsorted(self.edges, values, side="right") + 1
+        else:
+            at = np.searchsorted(self.edges, values)
+            known = self.edges[np.minimum(at, len(self.edges) - 1)] == values
+            found = np.where(known, at + 1, UNKNOWN)
+        return np.where(np.isnan(values), 0, found).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Signals:
+    """All signals of one table: those of `columns` first."""
+
+    columns: tuple[Column, ...]
+    all: tuple[Signal, ...]
+    numbers: npt.NDArray[np.intp]
+    centre: Doubles
+    scale: Doubles
+    directions: Doubles
+    groups: npt.NDArray[np.float32]
+    fractional: npt.NDArray[np.intp]
+
+    @classmethod
+    def learn(cls, table: Table, rng: np.random.Generator) -> Signals:
+        values = table.values
+        kinds = np.array([column.kind is Kind.NUMBER for column in table.columns], np.bool_)
+        whole = np.nan_to_num(values, nan=0.5) == np.round(np.nan_to_num(values, nan=0.5))
+        fractional = np.flatnonzero(kinds & (whole.mean(axis=0) < SELDOM))
+        with np.errstate(all="ignore"):
+            finite = np.where(np.isfinite(values), values, np.nan)
+            seen = np.isfinite(finite).any(axis=0)
+            filled = np.where(seen, finite, 0.0)
+            centre, scale = np.nanmedian(filled, axis=0), np.nanstd(filled, axis=0)
+        numbers = np.flatnonzero(kinds & (scale > 1e-12) & np.isfinite(scale))
+        few = len(numbers) < FEWEST_COLUMNS
+        if few:
+            numbers = numbers[:0]
+        centre, scale = centre[numbers], scale[numbers]
+        z = _standardised(values[:, numbers], centre, scale)
+        directions = _directions(z)
+        groups = np.empty((0, 0), np.float32) if few else _ordered(centroids(z.astype(np.float32), CLUSTERS, rng)[0])
+        plan = cls(table.columns, (), numbers, centre, scale, directions, groups, fractional)
+        names = [*table.columns, *plan._derived_columns()]
+        matrix = plan.matrix(table)
+        signals = [Signal(each.name, each.kind, _edges(matrix[:, i], each.kind)) for i, each in enumerate(names)]
+        return cls(table.columns, tuple(signals), numbers, centre, scale, directions, groups, fractional)
+
+    def _derived_columns(self) -> list[Column]:
+        derived = [Column("missing values", Kind.NUMBER)] if len(self.columns) >= FEWEST_COLUMNS else []
+        derived += [Column("whole numbers", Kind.NUMBER)] if len(self.fractional) else []
+        derived += [Column(f"direction {i + 1}", Kind.NUMBER) for i in range(self.directions.shape[1])]
+        return [*derived, Column("cluster", Kind.NUMBER)] if len(self.groups) else derived
+
+    def matrix(self, table: Table) -> Doubles:
+        """(rows, signals) values."""
+        values = table.values
+        parts = [values]
+        if len(self.columns) >= FEWEST_COLUMNS:
+            parts.append(np.isnan(values).sum(axis=1, keepdims=True).astype(np.float64))
+        if len(self.fractional):
+            some = values[:, self.fractional]
+            parts.append((some == np.round(some)).sum(axis=1, keepdims=True).astype(np.float64))
+        if self.directions.shape[1] or len(self.groups):
+            z = _standardised(values[:, self.numbers], self.centre, self.scale)
+            parts.append(z @ self.directions)
+            if len(self.groups):
+                parts.append(nearest(z.astype(np.float32), self.groups)[:, None].astype(np.float64))
+        return np.concatenate(parts, axis=1)
+
+    def bins(self, matrix: Doubles) -> Bins:
+        found = np.empty(matrix.shape, np.uint8)
+        for i, signal in enumerate(self.all):
+            found[:, i] = signal.bins(matrix[:, i])
+        return found
+
+
+def _standardised(values: Doubles, centre: Doubles, scale: Doubles) -> Doubles:
+    with np.errstate(invalid="ignore", over="ignore"):
+        z = np.nan_to_num((values - centre) / scale, nan=0.0)
+    return np.clip(z, -MOST_DEVIATIONS, MOST_DEVIATIONS)
+
+
+def _directions(z: Doubles) -> Doubles:
+    """(columns, at most DIRECTIONS): half of those along which rows vary most, half of those along which least."""
+    count = min(DIRECTIONS // 2, z.shape[1] // 2)
+    if not count:
+        return np.empty((z.shape[1], 0))
+    capped = np.clip(z, -5.0, 5.0)
+    _, vectors = np.linalg.eigh(np.cov(capped.T) + 1e-9 * np.eye(z.shape[1]))
+    picked: Doubles = np.concatenate([vectors[:, -count:][:, ::-1], vectors[:, :count]], axis=1)
+    return picked
+
+
+def _ordered(centers: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Neighbours by number are neighbours in space, as far as one dimension can show it."""
+    moved = centers - centers.mean(axis=0)
+    along = moved @ np.linalg.svd(moved, full_matrices=False)[2][0]
+    return centers[np.argsort(along)]
+
+
+def _edges(values: Doubles, kind: Kind) -> Doubles:
+    if kind is Kind.P_VALUE:
+        return P_EDGES
+    seen = values[~np.isnan(values)] if kind is Kind.CATEGORY else values[np.isfinite(values)]
+    distinct, counts = np.unique(seen, return_counts=True)
+    if kind is Kind.CATEGORY:
+        return (
+            np.sort(distinct[np.argsort(-counts, kind="stable")[: BINS - 2]]) if len(distinct) else np.array([np.inf])
+        )
+    if len(distinct) <= 1:
+        return np.array([np.nextafter(v, side) for v in distinct.tolist() for side in (v, np.inf)])
+    if len(distinct) <= BINS - 3:  # a bin for each value, and one for what lies between
+        return (distinct[1:] + distinct[:-1]) / 2
+    edges: Doubles = np.unique(np.quantile(seen, np.arange(1, BINS - 1) / (BINS - 1)))
+    return edges
+
+
+def names(signals: Sequence[Signal]) -> list[str]:
+    return [signal.name for signal in signals]

@@ -1,0 +1,153 @@
+"""One side of one version watched: its inputs, its outputs, or its likeness to the training data.
+
+Half of the first rows teach what is watched (signals.py); the other half are the first that others are ranked among, so
+that nothing is ranked among rows which it was fitted to. Rows are judged in blocks. Of a block no identity has more
+than twice its equal share: no client alone makes a drift by sending more.
+
+An alarm stands until the evidence of the signal that raised it has come down; then all evidence begins again. While it
+stands, nothing is learnt, and what was learnt since the change is taken back: the change stays visible, and ends with
+its end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from modelward.drift.bets import level_of
+from modelward.drift.evidence import LOWERED, Evidence
+from modelward.drift.ranks import BINS, Bins, Ranks
+from modelward.drift.samples import Recent, Reservoir
+from modelward.drift.signals import Signals
+from modelward.drift.table import Column, Doubles, Kind, Table
+
+LEARNT_FROM = 1024
+BLOCK, LARGEST_BLOCK = 64, 256
+LONGEST_WAIT = 10.0
+"""Seconds after which a block is judged with the rows that there are."""
+SHARES = 2.0
+"""Of an identity in a block, as a multiple of its equal share."""
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An alarm. at: when it was raised; since: when the change began, s since 1970. first: index of the signal."""
+
+    at: float
+    since: float
+    first: int
+
+
+class Watch:
+    """false_alarms: requests between false alarms, in the mean, at least. seed: ties of ranks are broken by it."""
+
+    def __init__(self, columns: tuple[Column, ...], false_alarms: float, tolerance: float, seed: int = 0) -> None:
+        self.columns = columns
+        self.signals: Signals | None = None
+        self.raised: Raised | None = None
+        self.rows = self.requests = self.left_out = 0
+        self._false_alarms, self._tolerance = false_alarms, tolerance
+        self._rng = np.random.default_rng(seed)
+        self._waiting: list[Table] = []
+        self._ranks: Ranks | None = None
+        self._evidence: Evidence | None = None
+        self.before = Reservoir(columns, self._rng)
+        self.recent = Recent(columns)
+
+    @property
+    def is_learning(self) -> bool:
+        return self.signals is None
+
+    @property
+    def alarm_at(self) -> float:
+        return self._evidence.alarm_at if self._evidence is not None else float("inf")
+
+    def add(self, table: Table) -> bool:
+        """Whether an alarm was raised or ended."""
+        if not len(table):
+            return False
+        self._waiting.append(table)
+        waits = sum(map(len, self._waiting))
+        if self.signals is None:
+            if waits >= LEARNT_FROM:
+                self._learn(self._taken())
+            return False
+        if waits < BLOCK and table.time[-1] - self._waiting[0].time[0] < LONGEST_WAIT:
+            return False
+        before, table = self.raised, self._taken()
+        for begin in range(0, len(table), LARGEST_BLOCK):
+            self._judge(table.of(np.arange(begin, min(begin + LARGEST_BLOCK, len(table)))))
+        return (self.raised is None) != (before is None)
+
+    def nats(self) -> Doubles:
+        """Evidence of each signal."""
+        return self._evidence.nats() if self._evidence is not None else np.empty(0)
+
+    def since(self) -> Doubles:
+        return self._evidence.since() if self._evidence is not None else np.empty(0)
+
+    def _taken(self) -> Table:
+        table = Table.joined(self._waiting)
+        self._waiting = []
+        kept = fair(table)
+        self.left_out += len(table) - len(kept)
+        return kept
+
+    def _learn(self, table: Table) -> None:
+        half = len(table) // 2
+        self.signals = Signals.learn(table.of(np.arange(half)), self._rng)
+        first = self.signals.bins(self.signals.matrix(table.of(np.arange(half, len(table)))))
+        self._ranks = Ranks(np.zeros((len(self.signals.all), BINS), np.int64), self._rng)
+        self._ranks.levels(first, learn=True)
+        self._evidence = self._no_evidence()
+        self._seen(table)
+
+    def _no_evidence(self) -> Evidence:
+        assert self.signals is not None
+        return Evidence(len(self.signals.all), self._false_alarms, self._tolerance)
+
+    def _judge(self, table: Table) -> None:
+        assert self.signals is not None and self._ranks is not None and self._evidence is not None
+        bins = self.signals.bins(self.signals.matrix(table))
+        levels = self._ranks.levels(bins, learn=self.raised is None)
+        for i, column in enumerate(self.columns):
+            if column.kind is Kind.P_VALUE:
+                levels[:, i] = level_of(1.0 - table.values[:, i])
+        at = float(table.time[0])
+        self._evidence.add(levels, max(1, len(np.unique(table.request))), at)
+        nats = self._evidence.nats()
+        highest = int(nats.argmax()) if len(nats) else 0
+        if self.raised is None and len(nats) and nats[highest] >= self._evidence.alarm_at:
+            self.raised = Raised(float(table.time[-1]), float(self._evidence.since()[highest]), highest)
+            self._ranks.forget(bins)
+            self._ranks.forget(self._bins_since(self.raised.since))
+        elif self.raised is not None and nats[self.raised.first] < self._evidence.alarm_at - LOWERED:
+            self.raised = None
+            self._evidence = self._no_evidence()
+        self._seen(table)
+
+    def _bins_since(self, since: float) -> Bins:
+        """Of the last rows, as far as they are kept."""
+        assert self.signals is not None
+        last = self.recent.table()
+        return self.signals.bins(self.signals.matrix(last.of(last.time >= since)))
+
+    def _seen(self, table: Table) -> None:
+        self.rows += len(table)
+        self.requests += len(np.unique(table.request))
+        if self.raised is None:
+            self.before.add(table)
+        self.recent.add(table)
+
+
+def fair(table: Table) -> Table:
+    """Without what identities have beyond SHARES of their equal share."""
+    _, inverse, counts = np.unique(table.identity, return_inverse=True, return_counts=True)
+    most = int(np.ceil(SHARES * len(table) / len(counts)))
+    if counts.max() <= most:
+        return table
+    order = np.argsort(inverse, kind="stable")
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return table.of(place < most)

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+
+from modelward.drift.bets import LEVELS, TAIL, WIDTHS, LearntBets, fixed_tables, level_of, tolerant
+from modelward.drift.ranks import BINS, GROUP, Ranks
+
+
+def slow_ranks(counts, bins, draws):
+    """One row after the other."""
+    counts, found = counts.copy(), []
+    for row, random in zip(bins, draws, strict=True):
+        ranks = []
+        for signal, bin_ in enumerate(row):
+            below, same = counts[signal, :bin_].sum(), counts[signal, bin_]
+            ranks.append((below + random[signal] * (same + 1)) / (counts[signal].sum() + 1))
+        for signal, bin_ in enumerate(row):
+            counts[signal, bin_] += 1
+        found.append(ranks)
+    return level_of(np.array(found))
+
+
+@pytest.mark.parametrize("count", [1, GROUP - 1, GROUP, 3 * GROUP + 5])
+def test_a_batch_is_ranked_as_its_rows_one_after_the_other(count):
+    rng = np.random.default_rng(count)
+    counts = rng.integers(0, 5, (3, BINS))
+    bins = rng.integers(0, BINS, (count, 3)).astype(np.uint8)
+    groups = -(-count // GROUP)
+    ranks = Ranks(counts.copy(), np.random.default_rng(7))
+    draws = np.random.default_rng(7).random((groups * GROUP, 3))[:count]
+    assert (ranks.levels(bins, learn=True) == slow_ranks(counts, bins, draws)).all()
+    assert ranks.counts.sum() == counts.sum() + bins.size
+
+
+def test_ranks_are_uniform_and_independent_from_the_first_row_on_whatever_is_ranked():
+    """Also where all values are equal, and where nothing was seen before."""
+    rng, seen = np.random.default_rng(3), []
+    for _ in range(400):
+        ranks = Ranks(np.zeros((2, BINS), np.int64), rng)
+        bins = np.stack([np.full(50, 3), np.minimum(rng.geometric(0.2, 50), BINS - 1)], 1).astype(np.uint8)
+        seen.append(ranks.levels(bins, learn=True))
+    levels = np.array(seen)
+    for signal in range(2):
+        counts = np.bincount(levels[:, :, signal].ravel(), minlength=LEVELS)
+        expected = WIDTHS * counts.sum()
+        assert ((counts - expected) ** 2 / expected).sum() < 120  # chi-square of 65: one in 30,000 is above
+        pairs = np.corrcoef(levels[:, :-1, signal].ravel(), levels[:, 1:, signal].ravel())[0, 1]
+        assert abs(pairs) < 4 / np.sqrt(levels[:, 1:, signal].size)
+
+
+def test_what_is_not_learnt_changes_nothing():
+    ranks = Ranks(np.ones((1, BINS), np.int64), np.random.default_rng(0))
+    ranks.levels(np.zeros((40, 1), np.uint8), learn=False)
+    assert (ranks.counts == 1).all()
+
+
+def test_what_is_forgotten_was_never_seen():
+    rng = np.random.default_rng(0)
+    ranks, bins = Ranks(np.ones((2, BINS), np.int64), rng), rng.integers(0, BINS, (40, 2)).astype(np.uint8)
+    ranks.levels(bins, learn=True)
+    ranks.forget(bins)
+    assert (ranks.counts == 1).all()
+
+
+def test_levels_have_their_widths():
+    middle = np.cumsum(WIDTHS) - WIDTHS / 2
+    assert WIDTHS.sum() == pytest.approx(1) and level_of(middle).tolist() == list(range(LEVELS))
+    assert level_of(np.array([0.0, TAIL / 2, 1.0])).tolist() == [0, 0, LEVELS - 1]
+
+
+def test_bets_pay_one_in_the_mean_and_within_the_tolerance_not_more():
+    tables = fixed_tables()
+    assert WIDTHS @ tables == pytest.approx(1)
+    paid = np.exp(tolerant(tables, 0.02))
+    for bet in range(tables.shape[1]):  # the worst of what is tolerated: rows move from where it pays least to most
+        most, least = tables[:, bet].argmax(), tables[:, bet].argmin()
+        moved = WIDTHS.copy()
+        taken = min(0.02, moved[least])
+        moved[least] -= taken
+        moved[most] += taken
+        assert moved @ paid[:, bet] <= 1 + 1e-9
+
+
+def test_learnt_bets_pay_before_they_learn():
+    bets = LearntBets(1, 0.0)
+    counts = np.zeros((1, LEVELS))
+    counts[0, 1] = 64.0
+    first = bets.logs(counts)
+    assert first == pytest.approx(0, abs=1e-9) and (bets.logs(counts)[0] > 10).all()
