@@ -122,7 +122,7 @@ cdef dict as_dict(const mw_suspect *s, int64_t now_ns):
         "pinned": STEPS[min(s.pinned, <uint8_t>MW_STEP_BLOCK)] if s.pinned else None,
         "evidence": {name: max(0.0, one - faded / 3000) for name, one in zip(SIGNALS, nats)},
         "blocked_ns": mw_suspect_blocked_ns(s, now_ns), "strikes": s.strikes,
-        "since_ns": max(0, now_ns - s.since * 100000000), "last_ns": max(0, now_ns - s.last * 100000000),
+        "since_ns": max(0, now_ns - 100000000 * <int64_t>s.since), "last_ns": max(0, now_ns - 100000000 * <int64_t>s.last),
         "distinct": s.distinct, "spent": s.spent, "day": s.day,
     }
 

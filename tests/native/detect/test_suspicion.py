@@ -142,6 +142,13 @@ def test_evidence_falls_by_one_nat_in_300_seconds() -> None:
     assert after(7000) == ("observe", 0.0)
 
 
+def test_times_are_told_since_a_row_and_since_a_step_however_long_the_machine_runs() -> None:
+    table, late = Table(Region(), 1024), 200 * 86_400 * SECOND
+    table.put(1, late, {"near": 10.0})
+    read = table.read(1, late + 90 * SECOND)
+    assert read is not None and read["last_ns"] == read["since_ns"] == 90 * SECOND
+
+
 def test_a_block_ends_with_its_time_and_leaves_a_tagged_identity() -> None:
     table = Table(Region(), 64)
     table.put(5, NOW, {"walk": 25.0}, distinct=400, blocked=60)
