@@ -141,6 +141,11 @@ def success(outcomes: Sequence[Outcome]) -> float:
     return 100 * sum(outcome.after is not None for outcome in outcomes) / len(outcomes)
 
 
+def stored() -> list[Outcome]:
+    """The unguarded ones of the last result that is written."""
+    return [Outcome(**each) for each in json.loads((results.FOLDER / "evasion.json").read_text())["outcomes"]]
+
+
 def report(outcomes: Sequence[Outcome], guard: Sequence[Outcome]) -> str:
     """By attack: unguarded for each victim, then guarded for each number of identities."""
     names, rows = list(dict.fromkeys(outcome.victim for outcome in outcomes)), []
@@ -197,6 +202,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", metavar="VICTIM", help=f"of {', '.join(VICTIMS)}; may be repeated")
     parser.add_argument("--attack", action="append", metavar="NAME", choices=ATTACKS, help="this one; may be repeated")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} row of each victim in place of {TARGETS}")
+    parser.add_argument("--guarded", action="store_true", help="with a guard alone; the rest is as it is stored")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="of guarded attacks (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     parser.add_argument("--write", action="store_true", help="replace the files in loadtests/results")
@@ -211,10 +217,13 @@ def main() -> int:
         with Console(stderr=True).status("victims learn") as status, folder("evasion") as place:
             attacked = [victims.victim(each, arguments.tables) for each in arguments.only or VICTIMS]
             aims = [(victim, targets(victim, QUICK if arguments.quick else TARGETS)) for victim in attacked]
-            with arena(place / "unguarded", {victim.name: victim for victim in attacked}, ["attacker"]) as running:
-                for outcome in unguarded(running, aims, attacks, place):
-                    outcomes.append(outcome)
-                    status.update(f"unguarded: {outcome.victim}: {outcome.attack}")
+            if arguments.guarded:
+                outcomes += stored()
+            else:
+                with arena(place / "unguarded", {victim.name: victim for victim in attacked}, ["attacker"]) as running:
+                    for outcome in unguarded(running, aims, attacks, place):
+                        outcomes.append(outcome)
+                        status.update(f"unguarded: {outcome.victim}: {outcome.attack}")
             guard, restricted = guarded(place / "guarded", aims, attacks, status.update, scale)
     except tables.Absent as error:
         print(f"no victims: {error}", file=sys.stderr)

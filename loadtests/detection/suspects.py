@@ -10,8 +10,9 @@ from typing import Any
 
 import grpc
 
-from modelward.cli.admin import Client
+from modelward.cli.admin import Client, Unreachable
 from modelward.config.address import Address
+from modelward.problem import ProblemsFound
 
 STEPS = ("observe", "tag", "round", "top_class", "delay", "fallback", "block")
 RESTRICTED = STEPS.index("round")
@@ -34,7 +35,8 @@ class Suspect:
 
 
 class Watcher:
-    """Looks once a second. A context manager; `suspects` by (identity, model) is complete after it.
+    """Looks once a second. A context manager; `suspects` by (identity, model) is complete after it. Raises on leaving
+    what kept it from looking.
 
     when: what is noted with the first look at a step, such as how much the identity has sent.
     """
@@ -45,16 +47,17 @@ class Watcher:
         self._when = when
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self.error: grpc.RpcError | None = None
+        self._failed: Unreachable | ProblemsFound | None = None
 
     def _run(self) -> None:
         with grpc.insecure_channel(f"unix:{self._socket}") as channel:
             client = Client(Address(path=str(self._socket)), channel)
-            while True:
-                last = self._ended.wait(LOOK_SECONDS)
+            try:
+                while not self._ended.wait(LOOK_SECONDS):
+                    self._look(client)
                 self._look(client)
-                if last:
-                    return
+            except (Unreachable, ProblemsFound) as error:
+                self._failed = error  # for whom it looks
 
     def _look(self, client: Client) -> None:
         answer: Any = client.call("Suspects", ANSWER_SECONDS, most=MOST, least="tag")
@@ -73,3 +76,5 @@ class Watcher:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
+        if self._failed is not None:
+            raise self._failed

@@ -11,6 +11,7 @@ import pytest
 from loadtests.detection import oracle, victims
 from loadtests.detection.arena import Arena, arena
 from loadtests.detection.oracle import FALLBACK, FULL, REFUSED, Wire
+from loadtests.detection.suspects import Watcher
 from loadtests.detection.victims import Victim
 from modelward.cli.admin import Client
 from modelward.config.address import Address
@@ -39,16 +40,18 @@ def hold(running: Arena, name: str, step: str) -> None:
 @pytest.mark.parametrize(
     ("name", "step", "how"), [("anna", "tag", FULL), ("boris", "fallback", FALLBACK), ("carla", "block", REFUSED)]
 )
-def test_what_a_restricted_identity_gets_is_told_apart(
+def test_what_a_restricted_identity_gets_is_told_apart_and_operators_see_it(
     running: Arena, victim: Victim, name: str, step: str, how: str
 ) -> None:
     rows = victim.table.owned[:3]
-    with oracle.channel(running.server.grpc) as channel:
+    with oracle.channel(running.server.grpc) as channel, Watcher(running.admin, lambda *_: 7) as watcher:
         wire = Wire(channel, "served", victim, running.identities([name]))
         assert [answer.how for answer in wire.ask(rows)] == [FULL] * 3
         hold(running, name, step)
         assert [answer.how for answer in wire.ask(rows)] == [how] * 3
         assert wire.identities_left == (how != REFUSED)
+    suspect = watcher.suspects[name, "served"]
+    assert suspect.step == step and suspect.seen["tag"] == 7 and suspect.restricted == (step != "tag")
 
 
 def test_an_attack_goes_on_with_the_identities_that_are_left(running: Arena, victim: Victim) -> None:
