@@ -8,9 +8,13 @@ import platform
 import statistics
 from collections.abc import Callable
 
+import numpy as np
+
 from modelward_native.region.region import Region
 from modelward_native.testing.limits import Limiter, Meter, measure_admit, measure_hash, request_many
 from modelward_native.testing.measure import measure_add_cancel, measure_record
+from modelward_native.testing.suspicion import Suspicion
+from modelward_native.testing.watch import CELLS, Watch
 
 ROUNDS = 7
 OPERATIONS = 300_000
@@ -22,6 +26,7 @@ BUDGET_NS = {
     "limit: admit, four levels, two of them shared, 256 peers": 130.0,  # another page of memory for each identity
     "deadline: add + cancel": 30.0,
     "histogram: record": 10.0,
+    "detect: a row and its answer, 200 identities": 300.0,
 }
 
 
@@ -67,6 +72,27 @@ def admit_timed() -> float:
     return ns
 
 
+def watch_ns(identities: int) -> float:
+    """Rows of 30 features, all of them new; every signal is evidence."""
+    rng, features = np.random.default_rng(0), 30
+    centers = rng.normal(0, 2, (CELLS, features)).astype(np.float32)
+    watch = Watch(Suspicion(Region(), 1 << 20), centers)
+
+    def rows(count: int) -> tuple[np.ndarray, np.ndarray]:
+        at = rng.integers(0, CELLS, count, np.int32)
+        return (centers[at] + rng.normal(0, 0.5, (count, features))).astype(np.float32), at
+
+    taught, (known, at) = 210_000, rows(210_000)
+    names = np.arange(taught).astype(np.uint64) % 200
+    times = 10_000_000 + np.arange(taught) // 20
+    watch.run(known, at, rng.random(taught), names, names % 2, rng.random(taught), times)
+    if watch.phase != "armed":
+        raise AssertionError(f"still {watch.phase}: this does not measure what it says")
+    names = rng.permutation(identities).astype(np.uint64)
+    watch.measure(*rows(1 << 14), names, identities)  # every identity has its record
+    return statistics.median(watch.measure(*rows(OPERATIONS // 4), names, OPERATIONS // 4) for _ in range(ROUNDS))
+
+
 def measure() -> dict[str, float]:
     """Figures by name, in ns per operation; those with a budget are in BUDGET_NS."""
     limiter = Limiter()
@@ -80,6 +106,8 @@ def measure() -> dict[str, float]:
         "limit: hash of 16 bytes (once per connection)": median_ns(lambda: measure_hash(limiter, name, OPERATIONS)),
         "deadline: add + cancel": median_ns(lambda: measure_add_cancel(OPERATIONS, 50_000_000)),
         "histogram: record": median_ns(lambda: measure_record(OPERATIONS)),
+        "detect: a row and its answer, 200 identities": watch_ns(200),
+        "detect: a row and its answer, 2**20 identities": watch_ns(1 << 20),
     }
 
 

@@ -1,9 +1,9 @@
 """Class scores of answers as Python functions, and what they cost: for tests."""
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from modelward_native.outputs.class_scores cimport (
     MW_OUTPUT_FOUND, mw_class_scores, mw_class_scores_find, mw_class_scores_label, mw_class_scores_round,
-    mw_class_scores_top, mw_declared_scores, mw_output_state)
+    mw_class_scores_say, mw_class_scores_top, mw_declared_scores, mw_output_state)
 from modelward_native.request.tensor cimport mw_dtype_of, mw_span
 from modelward_native.timer.clock cimport mw_now_ns
 
@@ -53,6 +53,12 @@ cdef class ClassScores:
         """The answer with its scores reduced to the top class."""
         assert self.state == "found"
         mw_class_scores_top(&self.scores)
+        return bytes(self.message)
+
+    def say(self, uint64_t row, int64_t label) -> bytes:
+        """The answer with a row that says this label."""
+        assert self.state == "found" and row < self.scores.rows
+        mw_class_scores_say(&self.scores, row, label)
         return bytes(self.message)
 
     def measure_find(self, int64_t rounds) -> float:

@@ -270,6 +270,15 @@ def test_the_top_class_is_all_that_is_told(dtype: type[Any]) -> None:
     assert np.isnan(top(np.array([[np.nan, 1.0]], dtype))).all()
 
 
+def test_one_row_is_made_to_say_a_label_and_the_others_stay() -> None:
+    values = np.array([[0.2, 0.5, 0.3], [0.9, 0.1, 0.0]], np.float32)
+    scores = found(raw_answer(p=values))
+    told = scores_of(scores.say(0, 2), values)
+    assert told[0].tolist() == [0, 0, 1] and (told[1] == values[1]).all()
+    one = np.array([0.2, 0.7], np.float32)
+    assert scores_of(found(raw_answer(p=one)).say(0, 1), one).tolist() == pytest.approx([1, 0.7])
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(width=16), min_size=1, max_size=8), st.sampled_from([np.float16, ml_dtypes.bfloat16]))
 def test_short_numbers_are_written_as_numpy_rounds_them(values: list[float], dtype: type[Any]) -> None:
