@@ -87,6 +87,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     mw_stream_answer streamed;
     mw_oip_stream_answer(message, &streamed);
     require_inside(streamed.id, message);
+    mw_span response;
+    if (mw_oip_stream_response(message, &response)) require_inside(response, message);
     if (mw_oip_first_names(message, &first_name, &first_version)) {
         require_inside(first_name, message);
         require_inside(first_version, message);

@@ -12,6 +12,7 @@ import grpc
 import numpy as np
 import pytest
 
+from modelward.score import Profile
 from modelward_native.testing.steps import HELD_OF_ONE
 from tests import models
 from tests.commands import modelward
@@ -26,14 +27,25 @@ SCORES = np.array(
 )
 TOP = np.eye(4, dtype=np.float32)[SCORES.argmax(axis=1)]
 TOLD = {"scores": "round", "remote-scores": None}
+SPENDERS = ("spender-1", "spender-2", "spender-3")
+UNSPENT = iter(SPENDERS)  # a pardon gives no budget back, so a test that is run again needs another one
+RANDOM = np.random.default_rng(5)
 VALUE = "[{value: {y: [[7, 7, 7, 7]]}}]"
+
+
+def ordinary(count: int) -> Array:
+    """Rows like those that the profile was fitted on; others each time."""
+    return RANDOM.normal(size=(count, 4)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Which has the models of both servers."""
     root = tmp_path_factory.mktemp("detection") / "models"
-    models.repository(root, {name: {1: models.identity()} for name in ("scores", "slow")})
+    models.repository(root, {name: {1: models.identity()} for name in ("scores", "slow", "watched", "counted")})
+    profile = Profile.fit({"x": ordinary(3000)})
+    for name in ("watched", "counted"):
+        profile.save(root / name / "1" / "profile.npz")
     return models.repository(root, {name: {1: models.add_one()} for name in ("add", "told", "other")})
 
 
@@ -41,7 +53,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def secrets(root: Path) -> dict[str, str]:
     """A key of each identity, and the file that the server knows them by."""
     keys = root.parent / "keys.json"
-    names = ("team-a", "team-b")
+    names = ("team-a", "team-b", *SPENDERS)
     return {name: modelward("token", "add", name, "--file", keys).stdout.strip() for name in names} | {"": str(keys)}
 
 
@@ -65,6 +77,8 @@ def server(root: Path, secrets: dict[str, str], upstream: ServerProcess) -> Iter
         f"models.told={{detection: {{mode: act, labelled: true}}, fallback: {VALUE}}}",
         "models.scores={detection: {mode: act, labelled: true, delay: 400ms}, outputs: {y: {classes: true}}}",
         "models.slow={detection: {mode: act, delay: 30s}, outputs: {y: {classes: true}}}",
+        "models.counted={detection: {mode: act, budget: 200}, outputs: {y: {classes: true}}}",
+        "models.watched={detection: {mode: observe}, outputs: {y: {classes: true}}}",
         f"models.remote-scores={{upstreams: ['{upstream.grpc}'], detection: {{mode: act, delay: 400ms}}, "
         "outputs: {y: {classes: true}}}",
         f"models.remote={{upstreams: ['{upstream.grpc}'], detection: {{mode: observe}}, fallback: {VALUE}}}",
@@ -257,3 +271,58 @@ def test_the_table_shows_who_is_held_and_what_is_watched(at: tuple[str, str]) ->
     assert "held by operators" in shown
     assert "to be seen" in shown
     assert set(told("identities", *at)["watched"]) >= {"add", "told", "remote"}
+
+
+def test_a_step_that_evidence_brings_is_told_everywhere_and_pardoned(
+    server: ServerProcess, secrets: dict[str, str], at: tuple[str, str], root: Path
+) -> None:
+    for _ in range(140):  # the widths of near duplicates are measured first
+        ask(server, "watched", secrets["team-b"], ordinary(256))
+
+    def suspects() -> list[dict[str, Any]]:
+        strange = RANDOM.uniform(-8, 8, (64, 4)).astype(np.float32)
+        assert (ask(server, "watched", secrets["team-a"], strange)[0] == strange).all()
+        found: list[dict[str, Any]] = told("identities", "--model", "watched", *at)["suspects"]
+        return [each for each in found if each["name"]]
+
+    (thief,) = wait_until(suspects, "a suspect")
+    assert (thief["kind"], thief["name"], thief["model"], thief["gets"]) == ("key", "team-a", "watched", "observe")
+    assert thief["evidence"]["unlike"] > 9
+    shown = modelward("identities", *at).stdout
+    assert "key team-a" in shown
+    assert "unlike" in shown
+    assert any("'team-a' of model watched rises from" in line for line in server.output)
+    assert server.metric("modelward_detection_steps_total", model="watched", signal="unlike") >= 1
+    records = modelward("audit", "query", "--state", root.parent / "state", "--verb", "identity.rises", "--json").stdout
+    assert json.loads(records.splitlines()[0])["object"] == "key team-a"
+    assert modelward("identities", "pardon", "team-a", "--model", "watched", *at).returncode == 0
+    assert not [each for each in told("identities", *at)["suspects"] if each["name"] == "team-a"]
+
+
+def test_a_spent_budget_of_rows_brings_less_and_less_until_the_day_ends(
+    server: ServerProcess, secrets: dict[str, str], at: tuple[str, str]
+) -> None:
+    name, got = next(UNSPENT), list[str]()
+    rows = ordinary(40)
+    for _ in range(60):
+        try:
+            y = ask(server, "counted", secrets[name], rows)[0]
+        except grpc.RpcError as error:
+            assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            got.append("nothing")
+            break
+        got.append("all" if (y == rows).all() else "top" if set(np.unique(y)) == {0, 1} else "rounded")
+        rows = ordinary(40)
+    assert [*dict.fromkeys(got)] == ["all", "rounded", "top", "nothing"]
+    assert 3 <= got.count("all") <= 8  # of 40 rows each, and the count is an estimate
+
+    def known() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = told("identities", "--model", "counted", *at)["suspects"]
+        return [each for each in found if each["name"] == name]
+
+    (spender,) = wait_until(known, "its name")
+    assert (spender["name"], spender["gets"], spender["budget"]) == (name, "fallback", "200")
+    assert spender["today"] >= 400
+    assert server.metric("modelward_detection_steps_total", model="counted", step="round", signal="budget") >= 1
+    again = rows[:1]
+    assert (ask(server, "counted", secrets["team-b"], again)[0] == again).all()

@@ -11,15 +11,21 @@
 
 #include "suspicion.h"
 
-enum { MW_STEP_EVENTS = 512, MW_STEP_TEXT = 128 };
+enum {
+    MW_STEP_EVENTS = 512,
+    MW_STEP_TEXT = 128,
+    MW_CAUSE_BUDGET = MW_SIGNALS, /* beside the signals: what it has spent of its budget of rows */
+    MW_STEP_CAUSES,
+};
 
 typedef struct {
     uint64_t number;
     uint64_t key; /* of the record */
     int64_t at;   /* ns, monotonic */
     float evidence[MW_SIGNALS]; /* nats */
+    float spent;                /* rows today */
     uint8_t before, after;      /* mw_step */
-    uint8_t signal;             /* mw_signal: of the strongest evidence */
+    uint8_t cause;              /* mw_signal of the strongest evidence, or MW_CAUSE_BUDGET */
     uint8_t kind;               /* of the caller, the writer's */
     uint8_t traced;
     uint8_t name_size;
@@ -58,7 +64,7 @@ static inline int mw_steps_read(const mw_step_ring *ring, uint64_t place, mw_ste
     if (out->model_size > MW_STEP_TEXT) out->model_size = MW_STEP_TEXT;
     if (out->before >= MW_STEPS) out->before = 0;
     if (out->after >= MW_STEPS) out->after = 0;
-    if (out->signal >= MW_SIGNALS) out->signal = 0;
+    if (out->cause >= MW_STEP_CAUSES) out->cause = 0;
     return 1;
 }
 

@@ -1,7 +1,7 @@
 # Steps that identities took: noted where they happen, read by the supervisor.
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from modelward_native.detect.suspicion cimport MW_SIGNALS, mw_signal, mw_step, mw_suspect
+from modelward_native.detect.suspicion cimport MW_SIGNALS, mw_step, mw_suspect
 from modelward_native.region.region cimport Region
 from modelward_native.request.exchange cimport Exchange
 
@@ -9,15 +9,18 @@ cdef extern from "steps.h" nogil:
     enum:
         MW_STEP_EVENTS
         MW_STEP_TEXT
+        MW_CAUSE_BUDGET
+        MW_STEP_CAUSES
 
     ctypedef struct mw_step_event:
         uint64_t number
         uint64_t key
         int64_t at
         float evidence[MW_SIGNALS]
+        float spent
         uint8_t before
         uint8_t after
-        uint8_t signal
+        uint8_t cause
         uint8_t kind
         uint8_t traced
         uint8_t name_size
@@ -35,6 +38,7 @@ cdef extern from "steps.h" nogil:
 
 # This process's ring in the region.
 cdef mw_step_ring *step_ring(Region region) except NULL
-# The identity that sent x has come from one step to another. Also counted, under the model that x asked.
-cdef void note_step(mw_step_ring *ring, const Exchange *x, const mw_suspect *s, mw_step before, mw_step after, mw_signal signal,
+# The identity that sent x has come from one step to another. Also counted, under the model that x asked. cause: an mw_signal, or
+# MW_CAUSE_BUDGET.
+cdef void note_step(mw_step_ring *ring, const Exchange *x, const mw_suspect *s, mw_step before, mw_step after, int cause,
                     int64_t now) noexcept

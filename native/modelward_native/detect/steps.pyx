@@ -2,9 +2,9 @@
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from modelward_native.detect.suspicion import SIGNALS, STEPS
+from modelward_native.detect.suspicion import CAUSES, SIGNALS, STEPS
 
-from modelward_native.detect.suspicion cimport MW_NAT, MW_SIGNALS, mw_signal, mw_step, mw_suspect
+from modelward_native.detect.suspicion cimport MW_NAT, MW_SIGNALS, mw_step, mw_suspect
 from modelward_native.limits.callers cimport mw_caller, name_caller
 from modelward_native.limits.callers import KINDS
 from modelward_native.region.region cimport Named, Region
@@ -17,12 +17,12 @@ cdef mw_step_ring *step_ring(Region region) except NULL:
     return <mw_step_ring *>region.block(BLOCK, sizeof(mw_step_ring))
 
 
-cdef void note_step(mw_step_ring *ring, const Exchange *x, const mw_suspect *s, mw_step before, mw_step after, mw_signal signal,
+cdef void note_step(mw_step_ring *ring, const Exchange *x, const mw_suspect *s, mw_step before, mw_step after, int cause,
                     int64_t now) noexcept:
     cdef mw_step_event *e
     cdef mw_caller caller
     cdef int i
-    x.asked.counters.steps[<int>after][<int>signal] += 1
+    x.asked.counters.steps[<int>after][cause] += 1
     if ring == NULL:
         return
     e = mw_steps_next(ring)
@@ -32,7 +32,8 @@ cdef void note_step(mw_step_ring *ring, const Exchange *x, const mw_suspect *s, 
         e.evidence[i] = max(s.evidence[2 * i], s.evidence[2 * i + 1]) / <float>MW_NAT
     e.before = <unsigned char>before
     e.after = <unsigned char>after
-    e.signal = <unsigned char>signal
+    e.cause = <unsigned char>cause
+    e.spent = s.spent
     e.name_size = 0
     e.traced = False
     if x.stream != NULL:
@@ -51,8 +52,8 @@ cdef void note_step(mw_step_ring *ring, const Exchange *x, const mw_suspect *s, 
 def read(Region region not None, dict read_so_far not None) -> tuple[list, int]:
     """Events that have come since, of all processes, and how many were overwritten before they were read.
 
-    An event: (key of the record, kind and name of the caller as a header tells it, model, step before, step after, signal, nats by
-    signal, ns of the monotonic clock, trace id in hexadecimal or ""). read_so_far: by slot the events that were read; changed.
+    An event: (key of the record, kind and name of the caller as a header tells it, model, step before, step after, cause, nats by
+    signal, rows spent today, ns of the monotonic clock, trace id in hexadecimal or ""). read_so_far: by slot the events that were read; changed.
     """
     cdef Named *entry = region.find(BLOCK)
     cdef const mw_step_ring *ring
@@ -82,6 +83,6 @@ def read(Region region not None, dict read_so_far not None) -> tuple[list, int]:
 cdef tuple as_tuple(const mw_step_event *e):
     return (
         e.key, KINDS[min(e.kind, <unsigned char>(len(KINDS) - 1))], e.name[:e.name_size].decode("ascii", "replace"),
-        e.model[:e.model_size].decode("utf-8", "replace"), STEPS[e.before], STEPS[e.after], SIGNALS[e.signal],
-        {name: e.evidence[i] for i, name in enumerate(SIGNALS)}, e.at,
+        e.model[:e.model_size].decode("utf-8", "replace"), STEPS[e.before], STEPS[e.after], CAUSES[e.cause],
+        {name: e.evidence[i] for i, name in enumerate(SIGNALS)}, e.spent, e.at,
         (<const char *>e.trace)[:16].hex() if e.traced else "")

@@ -9,6 +9,7 @@ from modelward_native.region.region cimport Named, Region
 
 STEPS = ("observe", "tag", "round", "top_class", "delay", "fallback", "block")    # by mw_step
 SIGNALS = ("unlike", "near", "walk")    # by mw_signal
+CAUSES = (*SIGNALS, "budget")     # of a step (detect/steps.h)
 MOST_IDENTITIES = 1 << 22
 assert len(STEPS) == MW_STEPS and len(SIGNALS) == MW_SIGNALS and sizeof(mw_suspect) == 64
 
@@ -65,12 +66,16 @@ cdef class Suspicion:
         cdef const mw_suspect *s = mw_suspect_find(&self.table, key)
         return None if s == NULL else as_dict(s, now_ns)
 
-    def pin(self, uint64_t key, str step not None, int64_t now_ns) -> bool:
-        """Holds the key's caller at this step, whatever its evidence says; "observe" lets it go. False: operators hold all
-        records of the key's line."""
+    def pin(self, uint64_t key, str step not None, int64_t now_ns, int64_t until_ns=0) -> bool:
+        """Holds the key's caller at this step, whatever its evidence says; "observe" lets it go. until_ns: what a blocked caller
+        is told; who holds it lets it go then. False: operators hold all records of the key's line."""
         cdef mw_suspect *s = mw_suspect_get(&self.table, key, now_ns)
         cdef int number = STEPS.index(step)
         if s != NULL:
+            if number == MW_STEP_BLOCK:
+                s.until = mw_suspect_time(until_ns)
+            elif s.pinned == MW_STEP_BLOCK:
+                s.until = 0
             mw_suspect_pin(s, <mw_step>number, now_ns)
         return s != NULL
 

@@ -10,6 +10,7 @@ from libc.string cimport memcpy, memset
 
 import os
 
+from modelward_native.detect.suspicion cimport MW_NAT, MW_SIGNALS, mw_suspect, mw_suspect_find, mw_suspect_key
 from modelward_native.observe.observed cimport *
 from modelward_native.region.region cimport Named, Region
 from modelward_native.request.exchange cimport Exchange
@@ -112,6 +113,18 @@ cdef bint describe(mw_ring *ring, Observed *o) noexcept:
 
 # ---- one request
 
+cdef void tell_caller(mw_observed *head, const Exchange *x) noexcept:
+    """The step that its caller is at, and the evidence against it, strong and mild of each signal."""
+    cdef const mw_suspect *s = NULL
+    cdef int i
+    head.step = x.step
+    if x.policy != NULL and x.asked.suspicion != NULL:
+        s = mw_suspect_find(x.asked.suspicion, mw_suspect_key(x.payers.identity, x.asked.suspect_key))
+    if s != NULL:
+        for i in range(min(<int>MW_OBSERVED_EVIDENCE, 2 * <int>MW_SIGNALS)):
+            head.evidence[i] = s.evidence[i] / <float>MW_NAT
+
+
 cdef void keep_observation(Observer *observer, const Exchange *x, const Result *r, uint32_t chance, int64_t now) noexcept:
     cdef Observed *o = x.asked.observed
     cdef mw_ring *ring = observer.ring
@@ -151,6 +164,7 @@ cdef void keep_observation(Observer *observer, const Exchange *x, const Result *
     if at == NULL:
         ring.dropped += 1
         return
+    tell_caller(&head, x)
     head.head.size = <uint32_t>size
     head.head.kind = MW_OBSERVED_REQUEST
     write(at, &head, o, x, answer, step)

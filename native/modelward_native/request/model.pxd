@@ -6,10 +6,14 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 cdef struct Model
 cdef struct ShadowLink
 
+cdef extern from "steps.h" nogil:    # detect/steps.pxd cimports what cimports this
+    enum:
+        MW_STEP_CAUSES
+
 from modelward_native.backend.admit cimport mw_concurrency, mw_waiting
 from modelward_native.observe.observed cimport Observed
 from modelward_native.detect.policy cimport Policy
-from modelward_native.detect.suspicion cimport MW_SIGNALS, MW_STEPS, mw_suspicion
+from modelward_native.detect.suspicion cimport MW_STEPS, mw_suspicion
 from modelward_native.detect.watch cimport Watching
 from modelward_native.shadow.evidence cimport Evidence
 from modelward_native.request.exchange cimport Exchange
@@ -114,7 +118,8 @@ cdef struct Counters:
     uint64_t refusals[<int>REASONS]
     uint64_t fallbacks[<int>REASONS]
     uint64_t anomalies
-    uint64_t steps[<int>MW_STEPS][<int>MW_SIGNALS]    # that identities came to, up or down, by their strongest evidence
+    uint64_t restricted[<int>MW_STEPS]                # requests of callers at a step
+    uint64_t steps[<int>MW_STEPS][<int>MW_STEP_CAUSES]    # that identities came to, up or down, by cause
     uint64_t late                 # results that came after their request had been answered
     uint64_t success
     int64_t success_ns

@@ -1,4 +1,6 @@
 """The data plane of one process: set up here, driven by `pipeline`."""
+import logging
+
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -23,6 +25,8 @@ from modelward_native.telemetry.access_log cimport access_taken, begin_access_lo
 from modelward_native.timer.clock cimport mw_now_ns
 from modelward_native.timer.deadline cimport Wheel
 from modelward_native.wire.tick cimport flush_all, flush_after_timers
+
+log = logging.getLogger("modelward.detect")
 
 cdef enum:
     ORDINARY = 5                  # priority of a request that names none, as Triton's: 1 goes first
@@ -61,8 +65,7 @@ cdef class Server(State):
         cdef Served served
         for served in directory.served:
             if served.model.policy_count and self.suspicion is None:
-                self.suspicion = Suspicion(self.region, self.identities)
-                self.steps = step_ring(self.region)
+                self.watch()
             served.attach(self.region, limiter.shared != NULL, self.suspicion)
         if self.access is not None:
             self.access.identities.know(directory)
@@ -78,6 +81,16 @@ cdef class Server(State):
         for served in directory.served:
             self.listener.wire.keep_metadata |= served.model.pool != NULL
             self.listener.wire.keep_trace |= served.model.observed != NULL
+
+    cdef int watch(self) except -1:
+        """Identities are remembered from now on; without room in the region none is watched."""
+        try:
+            self.suspicion = Suspicion(self.region, self.identities)
+            self.steps = step_ring(self.region)
+        except MemoryError as error:
+            self.suspicion = None
+            log.error("no identity is watched: %s; lower detection.identities, and restart the server", error)
+        return 0
 
     def learn(self, learner):
         """learner: callable(name as bytes, key of a peer) that says whether upstreams are asked for a model that is not served;

@@ -3,8 +3,9 @@
 What ends before it is an exchange is counted elsewhere: a call refused at its headers in request/streams, the answers of a
 relayed stream in backend/relay.
 """
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from modelward_native.detect.suspicion cimport MW_STEP_BLOCK
 from modelward_native.request.exchange cimport PHASE_DONE, Exchange
 from modelward_native.request.model cimport OUTCOME_FAILED, OUTCOME_FALLBACK, OUTCOME_OK, OUTCOME_REFUSED, Counters, Model
 from modelward_native.request.state cimport State
@@ -42,6 +43,8 @@ cdef void record_request(State server, Exchange *x, const Result *r, int64_t now
     cdef int64_t took = now - x.entered
     cdef int outcome = OUTCOME_FAILED
     c.codes[r.status] += 1
+    if x.step:
+        c.restricted[min(x.step, <uint8_t>MW_STEP_BLOCK)] += 1
     if r.sent_up:
         # its answers come later, any number of them
         c.success += 1

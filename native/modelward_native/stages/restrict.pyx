@@ -4,10 +4,12 @@ Before `limit`: what is refused takes nothing from a budget. After `permit`: who
 """
 from libc.stdint cimport int64_t
 
+from modelward_native.detect.budget cimport budget_step
 from modelward_native.detect.held cimport mw_held_take
 from modelward_native.detect.policy cimport Policy, policy_for
 from modelward_native.detect.suspicion cimport (
     MW_STEP_BLOCK, MW_STEP_DELAY, MW_STEP_OBSERVE, mw_suspect, mw_suspect_blocked_ns, mw_suspect_find, mw_suspect_key, mw_suspect_step)
+from modelward_native.detect.watch cimport day_of
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.model cimport Model
 from modelward_native.request.state cimport State
@@ -28,7 +30,7 @@ cdef int restrict(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     s = mw_suspect_find(m.suspicion, mw_suspect_key(x.stream.budget, m.suspect_key))
     if s == NULL:
         return GO_ON
-    x.step = step_now(x.policy, s, now)
+    x.step = step_now(m, x.policy, s, now)
     if x.step == MW_STEP_BLOCK:
         restricted_for(v, mw_suspect_blocked_ns(s, now))
         return REFUSE
@@ -40,12 +42,16 @@ cdef int restrict(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     return GO_ON
 
 
-cdef unsigned char step_now(const Policy *p, const mw_suspect *s, int64_t now) noexcept:
-    """An operator's choice as it is; of its own evidence no more than the strongest that is taken without a person."""
+cdef unsigned char step_now(const Model *m, const Policy *p, const mw_suspect *s, int64_t now) noexcept:
+    """An operator's choice as it is; of its evidence and its budget no more than the strongest that is taken without a person."""
     cdef int step = mw_suspect_step(s, now)
     if s.pinned:
         return <unsigned char>step
-    return <unsigned char>min(step, <int>p.strongest) if p.acts else <unsigned char>MW_STEP_OBSERVE
+    if not p.acts:
+        return <unsigned char>MW_STEP_OBSERVE
+    if p.budget and m.watching != NULL:
+        step = max(step, <int>budget_step(p, s, day_of(m.watching, now)))
+    return <unsigned char>min(step, <int>p.strongest)
 
 
 cdef void restricted_for(Verdict *v, int64_t retry_ns) noexcept:

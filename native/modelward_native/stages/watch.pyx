@@ -6,9 +6,10 @@ that raises its caller's step is itself the first that is softened.
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
+from modelward_native.detect.budget cimport budget_step
 from modelward_native.detect.kernel cimport MW_LABEL_NONE, mw_watch_answer, mw_watch_answer_of, mw_watch_seen, mw_watched
 from modelward_native.detect.policy cimport NEAR_ALLOW, NEAR_ROUND, Policy
-from modelward_native.detect.steps cimport note_step
+from modelward_native.detect.steps cimport MW_CAUSE_BUDGET, note_step
 from modelward_native.detect.suspicion cimport (
     MW_EVIDENCE_MOST, MW_STEP_DELAY, MW_STEP_FALLBACK, MW_STEP_ROUND, MW_STEP_TOP_CLASS, MW_YOUNG_ROWS, mw_suspect,
     mw_step, mw_suspect_get, mw_suspect_key, mw_suspect_time)
@@ -43,7 +44,7 @@ cdef bint watch(State server, Exchange *x, Result *r, int64_t now) noexcept:
     s = mw_suspect_get(x.asked.suspicion, key, now)
     if s != NULL:                 # else operators hold all records of its line
         withheld = judge(server, x, r, s, key, now)
-        x.step = max(x.step, step_now(policy, s, now))
+        x.step = max(x.step, step_now(x.asked, policy, s, now))
         if policy.acts and policy.strongest >= MW_STEP_FALLBACK and withheld * WITHHELD_SHARE > x.watched_count:
             withhold(x, r)
         if x.first_label:
@@ -65,7 +66,7 @@ cdef uint32_t judge(State server, Exchange *x, Result *r, mw_suspect *s, uint64_
     cdef mw_watch_seen seen
     cdef mw_class_scores scores
     cdef mw_row_label label
-    cdef mw_step before = <mw_step>s.step
+    cdef mw_step before = <mw_step>s.step, spent = budget_step(x.policy, s, day), spends
     cdef bint told = find_scores(x, r, &scores)
     answer.near_most = near_most(x.policy, s)
     answer.weight = <float>(precision_of(x, r) * step)
@@ -79,6 +80,9 @@ cdef uint32_t judge(State server, Exchange *x, Result *r, mw_suspect *s, uint64_
         withheld += seen.withheld
     if seen.step != before:
         note_step(server.steps, x, s, before, seen.step, seen.signal, now)
+    spends = budget_step(x.policy, s, day)
+    if spends != spent:
+        note_step(server.steps, x, s, spent, spends, MW_CAUSE_BUDGET, now)
     if x.watched_count == 1 and told and seen.first_label >= 0 and x.policy.acts and x.policy.strongest >= MW_STEP_TOP_CLASS:
         x.first_label = <unsigned char>(seen.first_label + 1)
     return withheld

@@ -29,6 +29,7 @@ cdef struct AccessEntry:
     int fallback_reason           # enum Reason for which a fallback answered, or REASON_NONE
     bint scored
     bint flagged
+    uint8_t step                  # mw_step of its caller
     bint streaming                # a message of ModelStreamInfer
     bint traced
     uint8_t trace[24]             # trace id and parent id of the client's traceparent, where `traced`

@@ -8,6 +8,8 @@ from libc.string cimport memcpy
 
 import os
 
+from modelward_native.detect.suspicion import STEPS
+
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.tensor cimport mw_span
 from modelward_native.request.verdict cimport CODE_OK, REASON_NONE, Verdict, code_of
@@ -75,6 +77,7 @@ cdef void keep_access(AccessLog *log, const Exchange *x, const Result *r, int64_
     e.scored = x.asked != NULL and x.asked.profile != NULL
     e.score = x.score
     e.flagged = x.flagged
+    e.step = x.step
     e.streaming = x.streaming
     keep_caller(e, x.stream)
     cdef mw_span model = x.asked.name if x.asked != NULL else empty
@@ -97,6 +100,7 @@ cdef void keep_refusal(AccessLog *log, const Stream *s, const Verdict *v) noexce
     e.fallback_reason = REASON_NONE
     e.scored = False
     e.flagged = False
+    e.step = 0
     e.streaming = s.method == METHOD_STREAM_INFER
     keep_caller(e, s)
     keep_text(e, TEXT_MODEL, NULL, 0)
@@ -117,7 +121,7 @@ cdef list access_taken(AccessLog *log, uint64_t most):
             e.at, e.took, e.request_bytes, e.reply_bytes, e.score if e.scored else None, e.status, e.reason,
             e.fallback_reason, bool(e.flagged), bool(e.streaming), (<const char *>e.trace)[:24] if e.traced else b"",
             e.proof.decode() if e.proof != NULL else "", text_of(e, TEXT_MODEL), text_of(e, TEXT_VERSION),
-            text_of(e, TEXT_IDENTITY), text_of(e, TEXT_ID)))
+            text_of(e, TEXT_IDENTITY), text_of(e, TEXT_ID), STEPS[e.step] if e.step else ""))
         log.read += 1
         most -= 1
     return found

@@ -2,9 +2,9 @@
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
-from modelward_native.detect.suspicion import SIGNALS, STEPS
+from modelward_native.detect.suspicion import CAUSES, STEPS
 
-from modelward_native.detect.suspicion cimport MW_SIGNALS, MW_STEPS
+from modelward_native.detect.suspicion cimport MW_STEPS
 from modelward_native.telemetry.histogram cimport (
     MW_HISTOGRAM_BOUNDS, mw_histogram, mw_histogram_bounds, mw_histogram_count, mw_histogram_fold)
 from modelward_native.request.model cimport *
@@ -201,6 +201,7 @@ cdef dict stats_of(const Counters *c):
         "codes": counted(c.codes, <int>CODES),
         "refusals": {name_of(i).decode(): n for i, n in counted(c.refusals, <int>REASONS).items()},
         "fallbacks": {name_of(i).decode(): n for i, n in counted(c.fallbacks, <int>REASONS).items()},
+        "restricted": {STEPS[i]: n for i, n in counted(c.restricted, <int>MW_STEPS).items()},
         "steps": steps_of(c),
         "anomalies": c.anomalies, "unscored": c.unscored, "partly_scored": c.partly_scored, "late": c.late,
         "success": c.success, "success_ns": c.success_ns, "fail": c.fail, "fail_ns": c.fail_ns,
@@ -220,9 +221,14 @@ cdef dict stats_of(const Counters *c):
 
 
 cdef dict steps_of(const Counters *c):
-    """How often identities came to a step, by (step, signal), without zeros."""
+    """How often identities came to a step, by (step, cause), without zeros."""
     cdef int i, j
-    return {(STEPS[i], SIGNALS[j]): c.steps[i][j] for i in range(<int>MW_STEPS) for j in range(<int>MW_SIGNALS) if c.steps[i][j]}
+    found = {}
+    for i in range(<int>MW_STEPS):
+        for j in range(<int>MW_STEP_CAUSES):
+            if c.steps[i][j]:
+                found[STEPS[i], CAUSES[j]] = c.steps[i][j]
+    return found
 
 
 cdef dict counted(const uint64_t *counts, int size):

@@ -62,6 +62,9 @@ def elements(shape: Sequence[int]) -> int:
     """Product of the dimensions; -1 where one is negative or those that are not zero multiply past 2**59.
     ValueError: more than 16 dimensions."""
 
+def stream_response(message: bytes) -> bytes | None:
+    """The ModelInferResponse in a message of a stream; b"" where there is none, None where it cannot be told."""
+
 def reply(
     model_name: str = "",
     model_version: str = "",

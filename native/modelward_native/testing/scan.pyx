@@ -176,6 +176,14 @@ cdef uint32_t fill_outputs(list wanted, list alive, bint gather) except? 0:
     return i
 
 
+def stream_response(bytes message not None):
+    """The ModelInferResponse in a message of a stream; b"" where there is none, None where it cannot be told."""
+    cdef mw_span response
+    if not mw_oip_stream_response(span_of(message), &response):
+        return None
+    return response.data[:response.size] if response.size else b""
+
+
 def reply(
     str model_name="", str model_version="", str id="", *, outputs=None, str fallback="", str fallback_source="",
     str restricted="", anomaly_score=None, anomaly=None, bint final_response=False, bint gather=False, bint stream=False, unsigned repeats=1,

@@ -16,9 +16,10 @@ class Steps:
         model: str,
         before: str,
         after: str,
-        signal: str,
+        cause: str,
         evidence: Sequence[float],
         at: int,
+        spent: float = 0,
     ) -> None: ...
 
 class Held:

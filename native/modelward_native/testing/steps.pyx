@@ -2,7 +2,7 @@
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
-from modelward_native.detect.suspicion import SIGNALS, STEPS
+from modelward_native.detect.suspicion import CAUSES, SIGNALS, STEPS
 
 from modelward_native.detect.held cimport MW_HELD, MW_HELD_OF_ONE, mw_held, mw_held_give_back, mw_held_take
 from modelward_native.detect.steps cimport (
@@ -24,13 +24,14 @@ cdef class Steps:
         self.region = region
         self.ring = step_ring(region)
 
-    def write(self, uint64_t key, str kind, str name, str model, str before, str after, str signal, evidence, at):
+    def write(self, uint64_t key, str kind, str name, str model, str before, str after, str cause, evidence, at, float spent=0):
         cdef mw_step_event *e = mw_steps_next(self.ring)
         cdef bytes text
         e.key, e.at, e.traced = key, at, False
         for i in range(len(SIGNALS)):
             e.evidence[<int>i] = evidence[i]
-        e.before, e.after, e.signal, e.kind = STEPS.index(before), STEPS.index(after), SIGNALS.index(signal), KINDS.index(kind)
+        e.before, e.after, e.cause, e.kind = STEPS.index(before), STEPS.index(after), CAUSES.index(cause), KINDS.index(kind)
+        e.spent = spent
         text = name.encode()[:MW_STEP_TEXT]
         e.name_size = len(text)
         memcpy(e.name, <const char *>text, len(text))

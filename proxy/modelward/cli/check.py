@@ -93,7 +93,6 @@ def run(arguments: argparse.Namespace) -> int:
     notes += deadly
     notes += tuple(model.doubt for model in inventory.models if model.doubt is not None)
     notes += tuple(unnamed(inventory.models))
-    notes += tuple(watched(config, inventory.models)) if config is not None else ()
     # with files that cannot be read, asking would only tell them again
     asked = None if bad_files or arguments.offline else config
     remote, upstream_problems, upstream_notes, down = asyncio.run(_ask_upstreams(asked, inventory))
@@ -124,6 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
             how = "Leave --offline out where they can be reached"
             notes += (Problem(f"{unasked} not asked", "--offline", why, how),)
             names = []
+        notes += tuple(watched(config, [*inventory.models, *(model.checked for model in remote)]))
         notes += (*access.notes(config, names), *operators.notes(config), *approvals.notes(config))
         notes += _of_versions(config, inventory)
     if readable is not None:

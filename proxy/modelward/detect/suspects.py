@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,9 +51,13 @@ class Suspects:
 
 def suspect(record: Mapping[str, Any], known: Known | None, settings: ModelDetection | None) -> Suspect:
     """record: as modelward_native.detect.suspicion tells it. settings: of the model, where it is known."""
+    today_ = int(time.time()) // 86_400 & 0xFFFF
     held, step = record["pinned"] is not None, record["step"]
     kind, name, model = (known.kind, known.name, known.model) if known is not None else ("", "", "")
     policy = _policy(settings or NOT_KNOWN, kind, name)
+    today = record["spent"] if record["day"] == today_ else 0.0
+    if not held:
+        step = max(step, _of_budget(policy, today), key=STEPS.index)
     return Suspect(
         kind=kind,
         name=name,
@@ -66,7 +71,7 @@ def suspect(record: Mapping[str, Any], known: Known | None, settings: ModelDetec
         blocked=record["blocked_ns"] / 1e9,
         strikes=record["strikes"],
         distinct=record["distinct"],
-        today=record["spent"],
+        today=today,
         budget=policy.budget or 0,
     )
 
@@ -74,6 +79,14 @@ def suspect(record: Mapping[str, Any], known: Known | None, settings: ModelDetec
 def gets(settings: ModelDetection, known: Known, step: str) -> str:
     """The step that is taken for an identity whose evidence is worth this one."""
     return _taken(_policy(settings, known.kind, known.name), step)
+
+
+def _of_budget(policy: ModelDetection, today: float) -> str:
+    """As modelward_native/detect/budget.pxd."""
+    used = today / policy.budget if policy.budget else 0.0
+    return next(
+        (step for least, step in ((2.0, "fallback"), (1.5, "top_class"), (1.0, "round")) if used >= least), STEPS[0]
+    )
 
 
 def _taken(policy: ModelDetection, step: str) -> str:

@@ -16,12 +16,18 @@ def guards(config: Config, model: CheckedVersion) -> dict[str, str]:
     deadline = settings.model_dump(mode="json", include={"deadline"})["deadline"]
     chain = [fallback.model or ("last good" if fallback.last_good else "value") for fallback in model.fallbacks]
     decode = {"decode": OFF} if model.undecoded else {}
-    return decode | {
-        "limits": ", ".join(on) or OFF,
-        "deadline": deadline or OFF,
-        "anomaly": settings.anomaly.mode if model.profile is not None else OFF,
-        "fallback": " > ".join(chain) or OFF,
-    }
+    watched = {"detection": "some identities" if settings.detection.mode == OFF else settings.detection.mode}
+    detection = watched if settings.detection.is_on else {}
+    return (
+        decode
+        | detection
+        | {
+            "limits": ", ".join(on) or OFF,
+            "deadline": deadline or OFF,
+            "anomaly": settings.anomaly.mode if model.profile is not None else OFF,
+            "fallback": " > ".join(chain) or OFF,
+        }
+    )
 
 
 def _words(name: str, limit: Limit | PeerLimit | IdentityLimit) -> str:

@@ -42,7 +42,7 @@ class Restrictions:
         self._trail = trail
         self._note = note
         self._suspicion: Suspicion | None = None
-        self._held: dict[int, str] = {}  # steps by the keys of records that are held
+        self._held: dict[int, tuple[str, float]] = {}  # step and until, by the keys of records that are held
 
     def watched(self) -> list[str]:
         """The models that watch identities, of those that are served."""
@@ -158,17 +158,20 @@ class Restrictions:
         suspicion, now = self.suspicion(), time.monotonic_ns()
         if suspicion is None:
             return False
-        wanted = {key: each.step for each in self._ordered() for key in self._keys(each.identity, each.model)}
+        wanted = {
+            key: (each.step, each.until) for each in self._ordered() for key in self._keys(each.identity, each.model)
+        }
+        since_1970 = time.time()
         for key in [*self._held]:
             if key not in wanted:
                 suspicion.pin(key, LET_GO, now)
                 del self._held[key]
         fits = True
-        for key, step in wanted.items():
-            if self._held.get(key) == step:
+        for key, (step, until) in wanted.items():
+            if self._held.get(key) == (step, until):
                 continue
-            if suspicion.pin(key, step, now):
-                self._held[key] = step
+            if suspicion.pin(key, step, now, now + int((until - since_1970) * 1e9)):
+                self._held[key] = step, until
             else:
                 fits = False
         return fits

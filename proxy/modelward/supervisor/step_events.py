@@ -129,7 +129,7 @@ class StepEvents:
             _, self._steps = suspicion.suspects(STEPS[-1], time.monotonic_ns(), 0)
 
     def _tell(self, event: Event) -> None:
-        key, kind, name, model, before, after, signal, evidence, _, trace = event
+        key, kind, name, model, before, after, cause, evidence, spent, _, trace = event
         known = Known(kind, unquote(name), model)
         self.names.pop(key, None)  # the latest last
         self.names[key] = known
@@ -142,14 +142,16 @@ class StepEvents:
         minute.told[model] += 1
         taken = gets(self._config().settings(model).detection, known, after)
         nats = {each: round(value, 1) for each, value in evidence.items()}
+        why = f"{nats[cause]:.1f} nats" if cause in nats else f"{spent:.0f} rows today"
         way = "rises" if STEPS.index(after) > STEPS.index(before) else "falls"
         level = logging.WARNING if way == "rises" else logging.INFO
         log.log(
             level,
-            "%s %r of model %s %s from %s to %s by %s (%.1f nats); it gets: %s",
-            kind, known.name, model, way, before, after, signal, nats[signal], taken,
+            "%s %r of model %s %s from %s to %s by %s (%s); it gets: %s",
+            kind, known.name, model, way, before, after, cause, why, taken,
             extra={"fields": {"kind": kind, "name": known.name, "model": model, "before": before, "after": after,
-                              "gets": taken, "signal": signal, "evidence": nats, "trace_id": trace}},
+                              "gets": taken, "signal": cause, "evidence": nats, "rows": round(spent),
+                              "trace_id": trace}},
         )  # fmt: skip
         self._trail().note(
             automatic(
@@ -158,6 +160,7 @@ class StepEvents:
                 object=f"{kind} {known.name}",
                 before={"step": before},
                 after={"step": after, "gets": taken},
-                figures={"signal": signal, "evidence": nats} | ({"trace_id": trace} if trace else {}),
+                figures={"signal": cause, "evidence": nats, "rows": round(spent)}
+                | ({"trace_id": trace} if trace else {}),
             )
         )

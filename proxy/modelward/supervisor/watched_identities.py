@@ -15,6 +15,7 @@ from modelward.supervisor.step_events import MOST_NAMES, StepEvents
 from modelward.supervisor.worker_pool import WorkerPool
 from modelward.tasks import Tasks
 from modelward.telemetry.snapshot import DetectionSnapshot
+from modelward_native.detect.suspicion import STEPS
 from modelward_native.region.region import Region
 
 
@@ -51,15 +52,29 @@ class WatchedIdentities:
         suspicion = self.restrictions.suspicion()
         if suspicion is None:
             return Suspects()
-        known = self._known()
-        records, steps = suspicion.suspects(least, time.monotonic_ns(), MOST_NAMES if model else most)
-        asked = [(record, known.get(record["key"])) for record in records if not record["pinned"] or record["distinct"]]
+        now, known = time.monotonic_ns(), self._known()
+        records, steps = suspicion.suspects(least, now, MOST_NAMES if model else most)
+        told = {record["key"] for record in records}
+        # what evidence says nothing of, and a spent budget does
+        spent = (
+            suspicion.read(key, now) for key, whose in known.items() if key not in told and self._has_budget(whose)
+        )
+        asked = [
+            (record, known.get(record["key"]))
+            for record in (*records, *filter(None, spent))
+            if not record["pinned"] or record["distinct"]
+        ]
         found = [
             suspect(record, whose, self._config().settings(whose.model).detection if whose is not None else None)
             for record, whose in asked
             if not model or (whose is not None and whose.model == model)
         ]
+        found = [each for each in found if STEPS.index(each.step) >= STEPS.index(least)]
         return Suspects(found[:most], steps, watched, restrictions, suspicion.evicted)
+
+    def _has_budget(self, whose: Known) -> bool:
+        settings = self._config().settings(whose.model).detection
+        return settings.budget is not None or any(own.budget is not None for own in settings.identities.values())
 
     def stats(self) -> DetectionSnapshot | None:
         if self._events is None or not self.restrictions.is_open:

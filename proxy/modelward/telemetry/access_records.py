@@ -34,7 +34,7 @@ class AccessRecord:
         """taken: as modelward_native.request.server.Server.take_access gives it. clock: ns since 1970 at 0 of the
         monotonic clock."""
         (at, took, request_bytes, reply_bytes, score, status, reason, fallback, flagged, streaming, trace, proof,
-         model, version, identity, request_id) = taken  # fmt: skip
+         model, version, identity, request_id, step) = taken  # fmt: skip
         fields = {
             "method": "ModelStreamInfer" if streaming else "ModelInfer",
             "model": model,
@@ -49,6 +49,7 @@ class AccessRecord:
             "reply_bytes": reply_bytes,
             "anomaly_score": score,
             "anomalous": flagged or None,
+            "step": step,
             "id": request_id,
             "trace_id": trace[:16].hex(),
             "parent_id": trace[16:].hex(),

@@ -162,6 +162,7 @@ def _model(version: str, stats_of_version: VersionSnapshot, t: Totals) -> ModelS
         stages={name: _scaled(folded, NS) for name, folded in t["stages"].items() if folded is not None},
         anomaly_score=_scaled(t["score"], SCORE_UNIT) if t["score"] else None,
         anomalies=t["anomalies"],
+        restricted=t["restricted"],
         steps=t["steps"],
         unscored=t["unscored"],
         partly_scored=t["partly_scored"],

@@ -89,6 +89,7 @@ class ModelSnapshot:
     stages: Mapping[str, Histogram] = field(default_factory=dict)  # seconds, by stage
     anomaly_score: Histogram | None = None  # absent without a profile
     anomalies: int = 0
+    restricted: Mapping[str, int] = field(default_factory=dict)  # requests of callers at a step, by step
     steps: Mapping[tuple[str, str], int] = field(default_factory=dict)  # that identities came to, by step and signal
     unscored: int = 0  # that could not be scored, although there is a profile
     partly_scored: int = 0  # with more rows than are scored

@@ -16,12 +16,12 @@ def test_events_are_read_once_in_their_order_from_all_processes() -> None:
     writers = [Steps(Region.joined(os.dup(region.fd), slot)) for slot in (0, 1)]
     so_far: dict[int, int] = {}
     assert read(region, so_far) == ([], 0)
-    writers[0].write(7, "key", "team-a", "fraud", "tag", "round", "near", (1.0, 19.0, 2.0), 5)
-    writers[1].write(8, "address", "10.0.0.1", "fraud", "round", "observe", "walk", (0.0, 0.0, 3.5), 6)
+    writers[0].write(7, "key", "team-a", "fraud", "tag", "round", "near", (1.0, 19.0, 2.0), 5, 3.5)
+    writers[1].write(8, "address", "10.0.0.1", "fraud", "round", "observe", "budget", (0.0, 0.0, 3.5), 6)
     events, lost = read(region, so_far)
     assert lost == 0
     assert events == [
-        (7, "key", "team-a", "fraud", "tag", "round", "near", {"unlike": 1.0, "near": 19.0, "walk": 2.0}, 5, ""),
+        (7, "key", "team-a", "fraud", "tag", "round", "near", {"unlike": 1.0, "near": 19.0, "walk": 2.0}, 3.5, 5, ""),
         (
             8,
             "address",
@@ -29,8 +29,9 @@ def test_events_are_read_once_in_their_order_from_all_processes() -> None:
             "fraud",
             "round",
             "observe",
-            "walk",
+            "budget",
             {"unlike": 0.0, "near": 0.0, "walk": 3.5},
+            0.0,
             6,
             "",
         ),

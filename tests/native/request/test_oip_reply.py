@@ -32,6 +32,28 @@ replies = st.fixed_dictionaries(
 )
 
 
+@given(answer=replies, error=texts)
+def test_the_answer_in_a_message_of_a_stream_is_found_and_an_error_has_none(answer: dict[str, Any], error: str) -> None:
+    message = wanted(answer).SerializeToString()
+    whole = oip.message_class("ModelStreamInferResponse")(error_message=error)
+    whole.infer_response.SetInParent()
+    framed = whole.infer_response.FromString(message).SerializeToString()
+    whole.infer_response.MergeFromString(framed)
+    found = scan.stream_response(whole.SerializeToString())
+    assert found is not None
+    assert oip.message_class("ModelInferResponse").FromString(found) == wanted(answer)
+    failed = oip.message_class("ModelStreamInferResponse")(error_message=error)
+    assert scan.stream_response(failed.SerializeToString()) == b""
+
+
+def test_a_plain_answer_on_a_stream_is_its_own_and_of_two_none_is_chosen() -> None:
+    plain = oip.message_class("ModelInferResponse")(model_name="m", model_version="1", id="a").SerializeToString()
+    assert scan.stream_response(plain) == plain
+    one = oip.message_class("ModelStreamInferResponse")(infer_response={"model_name": "m"}).SerializeToString()
+    assert scan.stream_response(one + one) is None
+    assert scan.stream_response(one[:-1]) is None
+
+
 def wanted(reply: dict[str, Any]) -> Any:
     message = oip.message_class("ModelInferResponse")(
         model_name=reply["model_name"], model_version=reply["model_version"], id=reply["id"]

@@ -22,6 +22,8 @@ from modelward.admin.server import MOST_CALLS, MOST_CONNECTIONS, AdminServer
 from modelward.admin.service import SERVICE
 from modelward.audit.recorder import NoTrail
 from modelward.config.address import Address, parse_address
+from modelward.detect.restriction import Restriction
+from modelward.detect.suspects import Suspect, Suspects
 from modelward.limits.callers import Caller, Callers
 from modelward.limits.temporary import Kind, TemporaryLimit
 from modelward.models.facts import Facts
@@ -88,6 +90,25 @@ class PlayedBreakers:
         return self.of(order.model)
 
 
+class PlayedRestrictions:
+    """set_, pardoned: what was asked for."""
+
+    def __init__(self) -> None:
+        self.set_: list[Restriction] = []
+        self.pardoned: list[tuple[str, str]] = []
+
+    def of(self, identity: str) -> Sequence[Restriction]:
+        return [each for each in self.set_ if each.identity == identity]
+
+    def restrict(self, restriction: Restriction) -> Sequence[Restriction]:
+        self.set_.append(restriction)
+        return self.of(restriction.identity)
+
+    def pardon(self, identity: str, model: str, by: str = "", reason: str = "") -> int:
+        self.pardoned.append((identity, model))
+        return 2
+
+
 class Played:
     """An operator of two workers and three versions. Its reloads wait for `go`."""
 
@@ -107,6 +128,8 @@ class Played:
         self.proposals: Any = SimpleNamespace(needed=lambda verb, model="": 0)
         self.temporary_limits = PlayedLimits()
         self.breakers = PlayedBreakers()
+        self.restrictions = PlayedRestrictions()
+        self.asked: tuple[str, int, str] | None = None  # of suspects
 
     def status(self) -> Status:
         if self.error is not None:
@@ -128,6 +151,11 @@ class Played:
             events=[Event(at=1.5, what="reload", actor="carol")],
             unsaved=True,
         )
+
+    def suspects(self, least: str, most: int, model: str = "") -> Suspects:
+        self.asked = (least, most, model)
+        one = Suspect("key", "team-a", "a", "block", "round", False, {"near": 24.5}, 1.0, 2.0, 3.0, 1, 400.0, 20.0, 0)
+        return Suspects([one], {"block": 1}, ["a"])
 
     def callers(self, count: int) -> Callers:
         known = Caller("key", "ops", {"identity": 3, "total": 0}, 64, 0.5, 1.5), Caller("address", "10.0.0.1")

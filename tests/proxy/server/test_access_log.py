@@ -21,7 +21,7 @@ from modelward.telemetry.access_records import AccessRecord
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 # as Server.take_access gives it
 TAKEN = (5, 1_500_000, 120, 80, 0.25, 0, 0, 0, False, False, bytes.fromhex(TRACE + PARENT), "key", "fraud", "3",
-         "team\n-a", "r-1")  # fmt: skip
+         "team\n-a", "r-1", "")  # fmt: skip
 
 
 def record() -> AccessRecord:

@@ -93,10 +93,16 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
     stages = Family("modelward_stage_seconds", "histogram", STAGE_HELP, ("stage", "model"))
     scores = Family("modelward_anomaly_score", "histogram", "Anomaly scores of requests", ("model",))
     anomalies = Family("modelward_anomalies", "counter", "Requests that were flagged as anomalous", ("model",))
+    restricted = Family(
+        "modelward_detection_requests",
+        "counter",
+        "Requests of callers at a step, whatever has become of them",
+        ("model", "step"),
+    )
     steps = Family(
         "modelward_detection_steps",
         "counter",
-        "Identities that came to a step, up or down, by the signal of their strongest evidence",
+        "Identities that came to a step, up or down, by their strongest evidence or their budget",
         ("model", "step", "signal"),
     )
     unscored = Family("modelward_unscored", "counter", "Requests that could not be scored", ("model",))
@@ -131,6 +137,8 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
         rows.add((name,), model.batch_rows)
         if _can_execute(model):
             anomalies.add((name,), model.anomalies)
+            for step, count in model.restricted.items():
+                restricted.add((name, step), count)
             for (step, signal), count in model.steps.items():
                 steps.add((name, step, signal), count)
             unscored.add((name,), model.unscored)
@@ -139,7 +147,7 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
             predicted.add((name,), model.predicted_seconds)
             taken.add((name,), model.taken_seconds)
             undecoded.add((name,), model.undecoded)
-    scoring = (scores, anomalies, steps, unscored, partly_scored)
+    scoring = (scores, anomalies, restricted, steps, unscored, partly_scored)
     yield from (refusals, stages, *scoring, fallbacks, rows, late, predicted, taken, undecoded)
 
 
