@@ -12,8 +12,8 @@ MOST_PATTERNS = 64
 cdef class Policies:
     """Never changed once they are made.
 
-    policies: (number of the pattern of identities that it is for, or None for all; mode, strongest step, labelled, budget or None,
-    near duplicates, longest delay in ns, first block in ns). The one for all comes first, of the others the most specific.
+    policies: (number of the pattern of identities that it is for, or None for all; mode, strongest step, labelled, budget or
+    None, near duplicates, longest delay in ns, first block in ns). The one for all comes first, of the others the most specific.
     """
 
     def __cinit__(self, list policies not None):

@@ -53,7 +53,8 @@ def read(Region region not None, dict read_so_far not None) -> tuple[list, int]:
     """Events that have come since, of all processes, and how many were overwritten before they were read.
 
     An event: (key of the record, kind and name of the caller as a header tells it, model, step before, step after, cause, nats by
-    signal, rows spent today, ns of the monotonic clock, trace id in hexadecimal or ""). read_so_far: by slot the events that were read; changed.
+    signal, rows spent today, ns of the monotonic clock, trace id in hexadecimal or ""). read_so_far: by slot the events that
+    were read; changed.
     """
     cdef Named *entry = region.find(BLOCK)
     cdef const mw_step_ring *ring

@@ -1,4 +1,4 @@
-"""At the message: a caller at the step `fallback` is refused the model, and at completion the fallback chain answers in its place.
+"""At the message: a caller at the step `fallback` is refused the model, and at completion the fallback chain answers instead.
 
 After `score`, so that its rows go on to be judged: evidence falls again with honest ones.
 """

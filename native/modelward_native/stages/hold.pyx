@@ -1,7 +1,7 @@
 """At completion: the answer to a caller at the step `delay` is held for a random time, by the exchange's own timer.
 
-After `record`, so that the model's times are as they are without. A place is taken before the request costs anything (`restrict`),
-so that held answers are bounded, in all and for each caller; their bytes count as in flight. Refusals go at once.
+After `record`, so that the model's times are as they are without. A place is taken before the request costs anything
+(`restrict`), so that held answers are bounded, in all and for each caller; their bytes count as in flight. Refusals go at once.
 """
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset

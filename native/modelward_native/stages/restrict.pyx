@@ -8,13 +8,13 @@ from modelward_native.detect.budget cimport budget_step
 from modelward_native.detect.held cimport mw_held_take
 from modelward_native.detect.policy cimport Policy, policy_for
 from modelward_native.detect.suspicion cimport (
-    MW_STEP_BLOCK, MW_STEP_DELAY, MW_STEP_OBSERVE, mw_suspect, mw_suspect_blocked_ns, mw_suspect_find, mw_suspect_key, mw_suspect_step)
+    MW_STEP_BLOCK, MW_STEP_DELAY, MW_STEP_OBSERVE, mw_suspect, mw_suspect_blocked_ns, mw_suspect_find, mw_suspect_key,
+    mw_suspect_step)
 from modelward_native.detect.watch cimport day_of
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.model cimport Model
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport REASON_RESTRICTED, Verdict, over_limit
-from modelward_native.wire.types cimport Stream
 
 cdef int64_t RETRY_NS = 60000000000       # where nothing says when the restriction ends
 
