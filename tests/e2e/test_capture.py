@@ -30,14 +30,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[ServerProcess]:
+def key(folder: Path) -> str:
+    """Of team-a."""
+    return modelward("token", "add", "team-a", "--file", folder / "keys.json").stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path, key: str) -> Iterator[ServerProcess]:
     root = models.repository(folder / "models", {"m": models.add_one()})
     Profile.fit({"x": np.random.default_rng(0).normal(size=(500, FEATURES)).astype(np.float32)}).save(
         root / "m" / "1" / "profile.npz"
     )
-    settings = "{share: 1, file_age: 1s, features: {'x[3]': leave_out}}"
-    options = ["--set", f"models.m.capture={settings}", "--set", f"state={folder / 'state'}", "--set", "workers=2"]
-    with serve_process(root, *options) as running:
+    rules = "[{identity: '*', by: key, models: ['*'], methods: [infer]}, {anonymous: true, models: ['*']}]"
+    sets = (
+        "workers=2",
+        f"state={folder / 'state'}",
+        "models.m.capture={share: 1, file_age: 1s, features: {'x[3]': leave_out}}",
+        "models.m.detection={mode: observe}",
+        f"access={{keys: {folder / 'keys.json'}, rules: {rules}}}",
+    )
+    with serve_process(root, *(word for each in sets for word in ("--set", each))) as running:
         yield running
 
 
@@ -69,6 +81,23 @@ def test_requests_to_all_workers_are_captured_with_their_answers(server: ServerP
     assert 0 < row["p_value"] <= 1
     assert (row["quarantine"], rows["strange"]["quarantine"]) == ("", "p_value flagged")
     assert {file.of.part for file in captured(folder / "state" / "capture")} == {"clean", "quarantine"}
+
+
+def test_rows_of_an_identity_that_is_restricted_are_suspicious(server: ServerProcess, folder: Path, key: str):
+    held = modelward("identities", "restrict", "team-a", "--step", "tag", "--reason", "a test", "--admin", server.admin)
+    assert held.returncode == 0, held.stderr
+    with Stub(server.grpc) as stub:
+        stub.infer(request("m", {"x": NORMAL}, id="tagged"), metadata=[("x-api-key", key)])
+        stub.infer(request("m", {"x": NORMAL}, id="anonymous"))
+
+    def both() -> dict[str, Any]:
+        rows = {row["request_id"]: row for row in rows_of(folder, 1)}
+        return rows if {"tagged", "anonymous"} <= set(rows) else {}
+
+    rows = wait_until(both, "both rows")
+    assert (rows["tagged"]["step"], rows["tagged"]["quarantine"], rows["tagged"]["caller"]) == (1, "restricted", "key")
+    assert (rows["anonymous"]["step"], rows["anonymous"]["quarantine"]) == (0, "")
+    assert rows["tagged"]["identity"] != rows["anonymous"]["identity"]
 
 
 def test_what_is_captured_is_counted_and_told(server: ServerProcess, folder: Path):
@@ -126,3 +155,13 @@ def test_a_server_that_ends_writes_what_is_still_in_memory(tmp_path: Path):
             stub.infer(request("m", {"x": NORMAL}))
         assert running.terminate() == 0
         assert len(rows_of(tmp_path, 1)) == 1
+
+
+def test_a_slip_in_a_features_name_is_told_before_anything_is_captured(tmp_path: Path):
+    root = models.repository(tmp_path / "models", {"m": models.add_one()})
+    settings = "models.m.capture={features: {'x[4]': leave_out, y: hash}}"
+    done = modelward("check", root, "--set", settings, "--set", f"state={tmp_path / 'state'}")
+    assert done.returncode == 0
+    told = " ".join((done.stdout + done.stderr).split())
+    assert "nothing is captured: capture.features names what is no input" in told
+    assert "x[4], y; it has x" in told

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from modelward.capture.features import ELEMENT, elements, unknown
 from modelward.capture.hashing import hashed
 from modelward.capture.suspicion import suspicious
 from modelward.config.capture import Capture, FeatureUse
@@ -54,7 +53,6 @@ PROVENANCE = (
     ("flagged", pa.bool_()),
     ("quarantine", pa.string()),
 )
-ELEMENT = re.compile(r"(.+)\[(\d+)\]", re.DOTALL)
 
 
 class UnknownFeature(ValueError):
@@ -63,8 +61,7 @@ class UnknownFeature(ValueError):
 
 def is_scalar(source: Source, tensor: Tensor) -> bool:
     """Whether a row of it is one value, and not a list."""
-    shape = tensor.shape[1:] if source.batched else tensor.shape
-    return -1 not in shape and prod(shape) == 1
+    return elements(tensor.shape, source.batched) == 1
 
 
 @dataclass(frozen=True)
@@ -76,13 +73,10 @@ class Columns:
     key: bytes
 
     def __post_init__(self) -> None:
-        sizes = {spec.name: self._size(spec) for spec in self.source.inputs}
-        for name in self.settings.features:
-            found = ELEMENT.fullmatch(name)
-            if name not in sizes and not (found and 0 <= int(found[2]) < sizes.get(found[1], 0)):
-                raise UnknownFeature(
-                    f"capture.features names {name!r}, which is no input of version {self.source.version}"
-                )
+        sizes = {spec.name: elements(spec.shape, self.source.batched) for spec in self.source.inputs}
+        if names := unknown(self.settings.features, sizes):
+            of = f"version {self.source.version}"
+            raise UnknownFeature(f"capture.features names {names[0]!r}, which is no input of {of}")
 
     def schema(self) -> pa.Schema:
         told = {
@@ -169,11 +163,6 @@ class Columns:
         """Those of one input that have settings of their own."""
         found = [(ELEMENT.fullmatch(each), use) for each, use in self.settings.features.items()]
         return {int(match[2]): use for match, use in found if match is not None and match[1] == name}
-
-    def _size(self, spec: Tensor) -> int:
-        """Elements that a row may have."""
-        shape = spec.shape[1:] if self.source.batched else spec.shape
-        return prod(shape) if -1 not in shape else 1 << 31
 
     def _kept(self, prefix: str, spec: Tensor, elements: Mapping[int, FeatureUse]) -> tuple[str, pa.DataType, Any]:
         kind, scalar = ARROW[spec.datatype], is_scalar(self.source, spec)

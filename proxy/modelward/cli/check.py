@@ -27,6 +27,7 @@ from modelward.config.upstream import parse_upstream
 from modelward.config.witness import names
 from modelward.limits import shared
 from modelward.models import tried
+from modelward.models.captured import notes as captured
 from modelward.models.guards import OFF, guards, off
 from modelward.models.inventory import CheckedVersion, Inventory, facts_of, take_inventory, unnamed
 from modelward.models.opening import LoadLimits, OpenVersion
@@ -92,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     notes = (*inventory.notes, *(note for each in certificates for note in each.notes(utc_now())))
     notes += deadly
     notes += tuple(model.doubt for model in inventory.models if model.doubt is not None)
-    notes += tuple(unnamed(inventory.models))
+    notes += (*unnamed(inventory.models), *captured(inventory.models))
     # with files that cannot be read, asking would only tell them again
     asked = None if bad_files or arguments.offline else config
     remote, upstream_problems, upstream_notes, down = asyncio.run(_ask_upstreams(asked, inventory))

@@ -14,6 +14,7 @@ from modelward.config.changes import differences, with_rules
 from modelward.config.schema import Config
 from modelward.detect.policies import Patterns, policies
 from modelward.models.approved import Approved, Waiting, admitted, refused_of, waiting
+from modelward.models.captured import notes as captured
 from modelward.models.catalog import Catalog, CatalogEntry
 from modelward.models.facts import Facts, FactsByVersion
 from modelward.models.held import stand_ins
@@ -125,6 +126,7 @@ async def compile_generation(
     notes += access.notes(config, [*catalog.names])
     notes += [model.checked.doubt for model in models if model.checked.doubt is not None]
     notes += unnamed(model.checked for model in models)
+    notes += captured(model.checked for model in models)
     for note in notes:
         if before is None or note not in before.notes:
             log.warning("%s", note)

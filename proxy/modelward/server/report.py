@@ -64,6 +64,7 @@ class Report:
 
 def describe(application: Application) -> Report:
     from modelward.access import examine as access  # noqa: PLC0415
+    from modelward.models.captured import notes as of_captured  # noqa: PLC0415
     from modelward.models.guards import OFF, guards, off  # noqa: PLC0415 - the supervisor, which prints reports, has no models
     from modelward.models.inventory import facts_of, unnamed  # noqa: PLC0415
     from modelward.models.opening import shared_here  # noqa: PLC0415
@@ -125,6 +126,7 @@ def describe(application: Application) -> Report:
     facts = facts_of(shared_here(application.models))
     notes += map(str, policy_notes(config, run_here(facts), application.serving.shares))
     notes += map(str, undecided(config, application.models, application.serving.approved))
+    notes += map(str, of_captured(model.checked for model in application.models))
     notes += map(str, of_watched(config, [model.checked for model in application.models]))
     notes += map(str, unnamed(model.checked for model in application.models))
     if application.answering.reason:

@@ -18,6 +18,7 @@ from modelward.observe.source import Source, SourceError, Tensor
 from modelward.score import Profile
 from modelward_native.observe import reader
 from modelward_native.request.verdict import table
+from modelward_native.score.score import CATEGORIES, UNKNOWN_CATEGORY
 from tests import models
 from tests.e2e.messages import Stub, arrays, request
 from tests.support import EmbeddedServer, serving, wait_until
@@ -27,12 +28,16 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 PROFILE = Profile.fit({"x": np.random.default_rng(0).normal(3, 2, size=(500, FEATURES)).astype(np.float32)})
 ANOMALY = [name for name, *_ in table()].index("ANOMALY")
 MODELS = ("plain", "scored", "rejecting", "falling", "small")
+TEXTS = Profile.fit({"text": np.array([[b"red", b"large"], [b"green", b"small"]] * 50, object)})
 
 
 def described(server: EmbeddedServer, name: str, share: float = 1.0, most: int = 65536) -> Source:
     """Has the model observed, and returns what it is described as."""
     tensor = Tensor("x", "FP32", (-1, FEATURES)), Tensor("y", "FP32", (-1, FEATURES))
-    layout = None if name == "plain" else (("x", 0, FEATURES),)
+    layout: tuple[tuple[str, int, int], ...] | None = None if name == "plain" else (("x", 0, FEATURES),)
+    if name == "texts":
+        tensor = Tensor("text", "BYTES", (-1, 2)), Tensor("echo", "BYTES", (-1, 2))
+        layout = (("text", CATEGORIES, 2),)
     source = Source(name, "1", "abc", share, tensor[:1], tensor[1:], True, layout)
     served = next(model.served for model in server.application.models if model.checked.name == name)
     served.set_observed(share, source.encode(), True, most)
@@ -45,18 +50,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
     for name in MODELS[1:]:
         (root / name / "1").mkdir(parents=True)
         PROFILE.save(root / name / "1" / "profile.npz")
+    (root / "texts" / "1").mkdir(parents=True)
+    TEXTS.save(root / "texts" / "1" / "profile.npz")
     settings: dict[str, Any] = {
         "models__rejecting__anomaly": "{mode: reject}",
         "models__falling__anomaly": "{mode: fallback}",
         "models__falling__fallback": "[{value: {y: [[7, 7, 7, 7]]}}]",
     }
-    with serving(root, dict.fromkeys(MODELS, models.add_one()), **settings) as running:
+    with serving(root, dict.fromkeys(MODELS, models.add_one()) | {"texts": models.strings()}, **settings) as running:
 
         async def begin() -> None:
             native = running.application.server
             assert native is not None
             native.observe(1 << 20)
-            for name in MODELS:
+            for name in (*MODELS, "texts"):
                 described(running, name, most=512 if name == "small" else 65536)
             native.serve(native.directory, None)
 
@@ -157,6 +164,21 @@ def test_a_refusal_and_a_fallbacks_answer_say_so(server: EmbeddedServer, seen: l
     assert fallen.outputs["y"].tolist() == [[7, 7, 7, 7]]
     assert fallen.requests["flagged"][0] == 1
     assert refused.p_value[0] == 0
+
+
+def test_texts_are_seen_as_hashes_of_their_columns(server: EmbeddedServer, seen: list[Batch]):
+    text = np.array([[f"red {i}".encode(), b"large"] for i in range(600)], object)
+    with Stub(server.grpc) as stub:
+        stub.infer(request("texts", {"text": text}))
+    (batch,) = wait_until(lambda: seen, "a batch")
+    wanted = text[:: batch.rows["row"][1]]
+    hashes = [[reader.category_hash(each) for each in row] for row in wanted.tolist()]
+    assert batch.categories.tolist() == hashes
+    assert batch.features.shape == (len(wanted), 0)
+    assert batch.source.columns == ("text[0]", "text[1]")
+    assert (batch.flags == UNKNOWN_CATEGORY).all()
+    assert batch.inputs["text"].tolist() == wanted.tolist()
+    assert batch.outputs["echo"].tolist() == wanted.tolist()
 
 
 def test_tensors_that_are_too_large_are_left_out_and_counted(
