@@ -101,6 +101,11 @@ def _siege(peer: str) -> dict[str, Figure]:
     }
 
 
+def _poisoned() -> str:
+    """Points of accuracy that a model trained on everything loses, at most."""
+    return f"{100 * max(each['accuracy'][0] - each['accuracy'][1] for each in result('poisoning')['cases']):.0f}"
+
+
 def _overload() -> str:
     found = result("overload")["goodput"][0]
     return f"{100 * found['overloaded'] / found['peak']:.0f} %"
@@ -178,6 +183,8 @@ FIGURES: dict[str, Figure] = {
     **_siege("envoy"),
     "scan.seconds": _value("scan", "seconds", form="{:.0f} s"),
     "scan.megabytes": _value("scan", "megabytes", form="{:.0f} MB"),
+    "poisoning.lost": _value("poisoning", "lost", form="{:.1f}", times=100),
+    "poisoning.poisoned": _poisoned,
     "sealed.ratio": _value("sealed", "ratio", form="{:.2f}"),
     "sealed.plain": _value("sealed", "plain", form="{:.1f} s"),
     "sealed.sealed": _value("sealed", "sealed", form="{:.1f} s"),
