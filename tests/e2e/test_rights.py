@@ -71,6 +71,7 @@ def requests_of(model: str) -> dict[str, Any]:
         "Rollback": {"model": model},
         "Pardon": {"model": model},
         "OpenCapture": {"model": model, "action": "list"},
+        "Drift": {"model": model},
         "SetLimit": {"kind": "model", "name": model, "rate": "many", "seconds": 60},
         "UnsetLimit": {"kind": "model", "name": model},
         "OverrideBreaker": {"model": model, "action": "auto"},

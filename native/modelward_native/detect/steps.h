@@ -20,8 +20,8 @@ enum {
 
 typedef struct {
     uint64_t number;
-    uint64_t key; /* of the record */
-    int64_t at;   /* ns, monotonic */
+    uint64_t key;               /* of the record */
+    int64_t at;                 /* ns, monotonic */
     float evidence[MW_SIGNALS]; /* nats */
     float spent;                /* rows today */
     uint8_t before, after;      /* mw_step */
@@ -30,8 +30,8 @@ typedef struct {
     uint8_t traced;
     uint8_t name_size;
     uint8_t model_size;
-    uint8_t trace[16];        /* id of the request's trace, where `traced` */
-    char name[MW_STEP_TEXT];  /* of the caller */
+    uint8_t trace[16];       /* id of the request's trace, where `traced` */
+    char name[MW_STEP_TEXT]; /* of the caller */
     char model[MW_STEP_TEXT];
 } mw_step_event;
 

@@ -34,15 +34,16 @@ typedef struct {
 typedef struct {
     mw_ring_head head;
     uint32_t source;
-    uint32_t chance; /* it was chosen since this random number is at most the source's share of 2^32 - 1 */
-    int64_t at;      /* monotonic ns */
-    int64_t took;    /* ns, from the headers to the end */
+    uint32_t chance;   /* it was chosen since this random number is at most the source's share of 2^32 - 1 */
+    int64_t at;        /* monotonic ns */
+    int64_t took;      /* ns, from the headers to the end */
     uint64_t identity; /* keyed hash of the caller's name, or of its peer where it has none */
     int64_t total_rows;
-    double score, p_value; /* of the most unusual row that is here; NAN without scores */
+    double score, p_value;                /* of the most unusual row that is here; NAN without scores */
     float evidence[MW_OBSERVED_EVIDENCE]; /* nats against its identity, by signal */
     uint8_t trace[16];
-    uint32_t rows, features, columns; /* rows that are here, and what each has; rows is 0 where the request was not decoded */
+    uint32_t rows, features,
+        columns; /* rows that are here, and what each has; rows is 0 where the request was not decoded */
     uint32_t id_size, inputs_size, answer_size;
     uint8_t caller; /* first letter of what proved the identity; 0: there is none, and `identity` is of a peer */
     uint8_t traced;

@@ -11,10 +11,10 @@
 #include <string.h>
 
 typedef struct {
-    uint64_t size;    /* bytes of data, a multiple of 8 */
-    uint64_t kept;    /* records; written by the writer alone, as the next two */
-    uint64_t dropped; /* for want of room */
-    uint64_t cut;     /* kept without their tensors or their answer, which were too large */
+    uint64_t size;                 /* bytes of data, a multiple of 8 */
+    uint64_t kept;                 /* records; written by the writer alone, as the next two */
+    uint64_t dropped;              /* for want of room */
+    uint64_t cut;                  /* kept without their tensors or their answer, which were too large */
     _Alignas(64) uint64_t written; /* bytes that were ever written, and read: they only grow */
     _Alignas(64) uint64_t read;
     _Alignas(64) uint8_t data[];
