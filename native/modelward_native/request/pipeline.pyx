@@ -116,7 +116,8 @@ at_message(MessageRow("resolve", resolve, UNTIMED, "MALFORMED_MESSAGE",
                       "the next stages depend on the model; nothing is decoded for it"))
 at_message(MessageRow("permit", permit, STAGE_ACCESS, "PERMISSION_DENIED UNAUTHENTICATED",
                       "a caller that may not ask the model takes nothing from a budget"))
-at_message(MessageRow("restrict", restrict, UNTIMED, "RESTRICTED", "a blocked caller costs one look, and takes nothing from a budget"))
+at_message(MessageRow("restrict", restrict, UNTIMED, "RESTRICTED",
+                      "a blocked caller costs one look, and takes nothing from a budget"))
 at_message(MessageRow("limit", limit, STAGE_LIMIT, "PEER_LIMIT IDENTITY_LIMIT MODEL_LIMIT TOTAL_LIMIT",
                       "nothing more is spent on a request that has no budget left"))
 after_inflate = at_message(MessageRow(

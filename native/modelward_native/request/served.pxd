@@ -21,7 +21,7 @@ cdef class Served:
     cdef int64_t limit_tat        # of the limit, until it is attached to a region
     cdef list keep                # Python objects whose memory the model points into
     cdef Suspicion suspicion      # keeps the table that the model points to
-    cdef readonly Watcher watcher # None: no evidence is gathered
+    cdef readonly Watcher watcher  # None: no evidence is gathered
     cdef int attach(self, Region region, bint shared, Suspicion suspicion=*) except -1
     cdef int watch(self, Suspicion suspicion) except -1
 

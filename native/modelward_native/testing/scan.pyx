@@ -186,7 +186,8 @@ def stream_response(bytes message not None):
 
 def reply(
     str model_name="", str model_version="", str id="", *, outputs=None, str fallback="", str fallback_source="",
-    str restricted="", anomaly_score=None, anomaly=None, bint final_response=False, bint gather=False, bint stream=False, unsigned repeats=1,
+    str restricted="", anomaly_score=None, anomaly=None, bint final_response=False, bint gather=False, bint stream=False,
+    unsigned repeats=1,
 ):
     cdef list alive = [], wanted = list(outputs or ())
     cdef mw_reply r
