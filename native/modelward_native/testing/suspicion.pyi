@@ -6,8 +6,8 @@ class Suspicion(Base):
         key: int,
         now_ns: int,
         evidence: dict[str, float] | None = None,
-        distinct: float = 0,
-        blocked: float = 0,
+        distinct: float = 0.0,
+        blocked: float = 0.0,
         strikes: int = 0,
     ) -> bool: ...
     def has(self, key: int) -> bool: ...

@@ -27,7 +27,7 @@ class Watch:
         margins: npt.ArrayLike,
         times: npt.ArrayLike,
         day: int = 1,
-        weight: float = 1,
+        weight: float = 1.0,
         block_for: int = 6000,
         near_most: float = 28.0,
         columns: int = 0,
