@@ -19,7 +19,7 @@ class Steps:
         cause: str,
         evidence: Sequence[float],
         at: int,
-        spent: float = 0,
+        spent: float = 0.0,
     ) -> None: ...
 
 class Held:
