@@ -154,7 +154,44 @@ models:
 models:
   fraud:
     outputs:
-      probabilities: {classes: true}
+      probabilities:
+        classes: true
+        finite: true
+        range: [0, 1]
+        sum: 1
+        tolerance: 0.01
+        mean: {change: 0.02}
+        on_violation: fallback
+      approved:
+        range: [0, 1]
+        budget: {label: 1, at_most: 100, window: 1m}
+      amount:
+        finite: true
+        range: [0, null]
+        not_above: requested
+        not_below: least
+        on_violation: {finite: fallback, range: clip, not_above: clip}
+""",
+    "models.NAME.outputs.NAME.budget[]": """
+models:
+  fraud:
+    outputs:
+      approved:
+        budget:
+          - {label: 1, at_most: 100, window: 1m}
+          - {label: 1, share: 0.2, window: 1h}
+      amount:
+        budget:
+          - {at_most: 250000, window: 24h}
+          - {above: 10000, at_most: 10}
+""",
+    "models.NAME.outputs.NAME.mean": """
+models:
+  fraud:
+    outputs:
+      probabilities:
+        mean: {window: 1m, rows: 100, change: 0.02, false_alarms: 100000, column: 1}
+        on_violation: {mean: flag}
 """,
     "models.NAME.limit": """
 models:

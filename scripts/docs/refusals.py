@@ -54,6 +54,8 @@ MEANING = {
     "CANARY": "The version fails its canary and is out of service.",
     "NO_VERSION": "The model is there, and none of its versions may answer: they wait for a promotion that needs an "
     "approval, or no signature of them counts.",
+    "OUTPUT_GUARD": "The answer is not as `models.NAME.outputs` says, and is not given out.",
+    "OUTPUT_BUDGET": "The model has given out as many such answers as `models.NAME.outputs.NAME.budget` allows.",
     "UPSTREAM_CREDENTIALS": "The upstream does not accept the credentials of this server.",
     "OUT_OF_MEMORY": "The server has no memory for the request or the answer.",
 }

@@ -33,6 +33,7 @@ DOES = {
     "release": "permit is back",
     "mirror": "ask shadows too",
     "watch": "theft? evasion?",
+    "guard": "answer allowed?",
     "fallback": "if it failed",
     "observe": "a sample kept",
     "soften": "scores, if restricted",

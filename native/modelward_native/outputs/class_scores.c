@@ -1,5 +1,7 @@
 #include "class_scores.h"
 
+#include "store_number.h"
+
 #include <math.h>
 
 static const double WHOLE[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
@@ -11,7 +13,7 @@ static const double LEAST_SLACK = 1e-5, MOST_SLACK = 0.01;
 mw_output_state mw_class_scores_find(uint8_t *message, size_t size, const mw_declared_scores *declared,
                                      mw_class_scores *scores) {
     mw_found_output found;
-    mw_find_outputs(message, size, &declared->output, 1, &found);
+    mw_find_outputs(message, size, &declared->output, 1, &found, NULL);
     if (found.state != MW_OUTPUT_FOUND) return (mw_output_state)found.state;
     if (found.rank > 2 || !mw_is_floating(declared->output.dtype)) return MW_OUTPUT_UNREADABLE;
     int by_row = found.rank == 2 || (found.rank == 1 && declared->batch);
@@ -29,36 +31,8 @@ static inline double number(const mw_class_scores *s, uint64_t at) {
     return mw_number_at(s->data + at * mw_dtype_size(s->dtype), s->dtype);
 }
 
-static inline uint32_t bits_of(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-/* The nearest half: the exponent is moved, which rounds what becomes subnormal, and 13 bits are rounded to even. */
-static uint16_t half_of(float value) {
-    uint32_t sign = bits_of(value) >> 16 & 0x8000, size = bits_of(value) & 0x7fffffff;
-    if (size >= 0x7f800000) return (uint16_t)(sign | (size > 0x7f800000 ? 0x7e00 : 0x7c00));
-    if (mw_single(size) >= 65520.0f) return (uint16_t)(sign | 0x7c00);
-    size = bits_of(mw_single(size) * 0x1p-112f);
-    return (uint16_t)(sign | (size + 0xfff + (size >> 13 & 1)) >> 13);
-}
-
-static uint16_t brain_of(float value) {
-    uint32_t bits = bits_of(value);
-    if (value != value) return (uint16_t)(bits >> 16 | 0x40);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 static inline void put_number(const mw_class_scores *s, uint64_t at, double value) {
-    uint8_t *to = s->data + at * mw_dtype_size(s->dtype);
-    float single = (float)value;
-    uint16_t half;
-    switch (s->dtype) {
-        case MW_FP32: memcpy(to, &single, 4); return;
-        case MW_FP64: memcpy(to, &value, 8); return;
-        default: half = s->dtype == MW_BF16 ? brain_of(single) : half_of(single); memcpy(to, &half, 2);
-    }
+    mw_store_number(s->data + at * mw_dtype_size(s->dtype), s->dtype, value);
 }
 
 /* ---- labels ---- */

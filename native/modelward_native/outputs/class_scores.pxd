@@ -22,8 +22,15 @@ cdef extern from "find_outputs.h" nogil:
         int64_t shape[MW_MAX_RANK]
         uint64_t elements
         uint8_t *data
+        uint8_t in_spare
 
-    int mw_find_outputs(uint8_t *message, size_t size, const mw_declared_output *, uint32_t count, mw_found_output *)
+    ctypedef struct mw_spare_bytes:
+        uint8_t *data
+        size_t size
+        size_t used
+
+    int mw_find_outputs(
+        uint8_t *message, size_t size, const mw_declared_output *, uint32_t count, mw_found_output *, mw_spare_bytes *)
 
 cdef extern from "class_scores.h" nogil:
     ctypedef struct mw_declared_scores:

@@ -32,8 +32,25 @@ static const uint8_t *packed_elements(mw_span tensor, uint32_t kind, size_t size
     return NULL;
 }
 
+/* Its typed elements; 0 where they are not as declared, or have no place. */
+static int take_contents(const mw_scan_input *tensor, mw_dtype dtype, mw_found_output *found, mw_spare_bytes *spare) {
+    uint32_t kind = (uint32_t)mw_oip_contents_kind(dtype);
+    size_t size = found->elements * mw_dtype_size(dtype);
+    if (!kind || tensor->contents_kinds != 1u << kind || tensor->contents_count[kind] != found->elements) return 0;
+    if (dtype == MW_FP32 || dtype == MW_FP64) {
+        found->data = (uint8_t *)packed_elements(tensor->self, kind, size);
+        return found->data != NULL;
+    }
+    if (!spare || size > spare->size - spare->used) return 0;
+    found->data = spare->data + spare->used;
+    found->in_spare = 1;
+    spare->used += size;
+    return mw_oip_contents(tensor, dtype, found->data, size) == 0;
+}
+
 /* The tensor of a name that is asked for; its raw contents come later. */
-static void take_tensor(const mw_scan_input *tensor, const mw_declared_output *declared, mw_found_output *found) {
+static void take_tensor(const mw_scan_input *tensor, const mw_declared_output *declared, mw_found_output *found,
+                        mw_spare_bytes *spare) {
     found->state = MW_OUTPUT_UNREADABLE;
     int64_t elements = mw_oip_elements(tensor->shape, tensor->rank);
     if (elements < 0 || tensor->shared_memory) return;
@@ -44,13 +61,8 @@ static void take_tensor(const mw_scan_input *tensor, const mw_declared_output *d
     memcpy(found->shape, tensor->shape, tensor->rank * sizeof tensor->shape[0]);
     found->elements = (uint64_t)elements;
     found->data = NULL;
-    if (tensor->contents_kinds) {
-        uint32_t kind = (uint32_t)mw_oip_contents_kind(declared->dtype);
-        if (declared->dtype != MW_FP32 && declared->dtype != MW_FP64) return;
-        if (tensor->contents_kinds != 1u << kind || tensor->contents_count[kind] != found->elements) return;
-        found->data = (uint8_t *)packed_elements(tensor->self, kind, found->elements * mw_dtype_size(declared->dtype));
-        if (!found->data) return;
-    }
+    found->in_spare = 0;
+    if (tensor->contents_kinds && !take_contents(tensor, declared->dtype, found, spare)) return;
     found->state = MW_OUTPUT_FOUND;
 }
 
@@ -74,7 +86,7 @@ static void forget(mw_found_output *found, uint32_t count, mw_output_state state
 }
 
 int mw_find_outputs(uint8_t *message, size_t size, const mw_declared_output *declared, uint32_t count,
-                    mw_found_output *found) {
+                    mw_found_output *found, mw_spare_bytes *spare) {
     mw_cursor c = mw_cursor_over((mw_span){message, size});
     mw_span raw[MW_MAX_TENSORS]; /* 4 KB of stack, of which what is used is touched */
     uint32_t place[MW_FIND_OUTPUTS], tensors = 0, raws = 0, next = 0;
@@ -93,7 +105,7 @@ int mw_find_outputs(uint8_t *message, size_t size, const mw_declared_output *dec
                 uint32_t i = index_of(tensor.name, declared, count, next); /* the last name of several counts */
                 if (i < count) {
                     int again = found[i].state != MW_OUTPUT_ABSENT;
-                    take_tensor(&tensor, &declared[i], &found[i]);
+                    take_tensor(&tensor, &declared[i], &found[i], spare);
                     if (again) found[i].state = MW_OUTPUT_UNREADABLE;
                     place[i] = tensors;
                     next = i + 1;

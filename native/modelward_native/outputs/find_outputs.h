@@ -25,14 +25,22 @@ typedef struct {
     uint32_t rank;
     int64_t shape[MW_MAX_RANK];
     uint64_t elements;
-    uint8_t *data; /* borrowed from the message: the elements, in their raw form */
+    uint8_t *data;    /* the elements in their raw form: in the message, or in the spare bytes */
+    uint8_t in_spare; /* a change of them changes nothing in the message */
 } mw_found_output;
 
+/* Room for typed integers, which lie in no message in their raw form. */
+typedef struct {
+    uint8_t *data;
+    size_t size, used;
+} mw_spare_bytes;
+
 /* Fills found[i] for each of `count` names, at most MW_FIND_OUTPUTS, which are distinct; quickest where they stand in the
- * answer in this order. Raw contents, or typed ones of one packed field, which is how every library writes them; of the
- * typed ones FP32 and FP64 alone lie in the message in their raw form, any other is UNREADABLE. 0 where the outermost
+ * answer in this order. Raw contents, or typed ones. Typed FP32 and FP64 are read in the message where they are one packed field,
+ * which is how every library writes them; integers are copied into the spare bytes. What is neither, or has no room there, is
+ * UNREADABLE. spare: NULL for none. 0 where the outermost
  * fields are malformed or too many: then none is FOUND. */
 int mw_find_outputs(uint8_t *message, size_t size, const mw_declared_output *declared, uint32_t count,
-                    mw_found_output *found);
+                    mw_found_output *found, mw_spare_bytes *spare);
 
 #endif

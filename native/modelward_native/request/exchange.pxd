@@ -74,6 +74,7 @@ cdef struct Exchange:
     bint flagged
     bint empty                    # an input has no elements
     uint8_t opaque                # enum Opaque; only where an upstream answers
+    bint faulty                   # its answer was not as the guards of its outputs say
     bint mirrored                 # a caller that may say so marked it as a copy: no shadow gets it
     const Policy *policy          # borrowed from `asked`: of its caller; NULL: it is not watched
     uint8_t step                  # mw_step (detect/suspicion.h): what its caller gets, as it was when the message came

@@ -20,6 +20,7 @@ from modelward_native.request.exchange cimport Exchange
 from modelward_native.telemetry.histogram cimport mw_histogram
 from modelward_native.limits.limit cimport LIMIT_TEXT, mw_costs, mw_meter
 from modelward_native.outputs.class_scores cimport mw_declared_scores
+from modelward_native.outputs.guards cimport GuardedOutputs
 from modelward_native.request.answer cimport mw_answers
 from modelward_native.request.caller cimport CALLERS
 from modelward_native.score.profile cimport mw_profile
@@ -194,6 +195,7 @@ cdef struct Model:                # owned by a modelward_native.request.served.S
     float *profile_worst          # within profile_row
     float *profile_scratch        # owned
     Observed *observed            # owned; NULL: nothing is
+    GuardedOutputs *guarded       # borrowed from an OutputGuards that the Served holds; NULL for none
     bint has_scores               # the next is set: an output is declared to hold class scores
     mw_declared_scores scores     # its name is borrowed from the Engine
     const Policy *policies        # borrowed from a detect.policy.Policies that the Served holds

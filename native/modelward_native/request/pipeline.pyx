@@ -22,6 +22,7 @@ from modelward_native.stages.decode cimport decode
 from modelward_native.stages.divert cimport divert
 from modelward_native.stages.fallback cimport fallback
 from modelward_native.stages.hold cimport hold
+from modelward_native.stages.guard cimport guard
 from modelward_native.stages.identify cimport identify
 from modelward_native.stages.inflate cimport inflate
 from modelward_native.stages.limit cimport limit
@@ -137,6 +138,7 @@ at_message(MessageRow("admit", admit, UNTIMED, "QUEUE_FULL SHED INFEASIBLE CANAR
 at_completion(EndRow("release", release, "others may have the permit, whatever becomes of the answer"))
 at_completion(EndRow("mirror", mirror, "it is known what the model said, and a shadow never delays a client"))
 at_completion(EndRow("watch", watch, "a shadow has its copy as it was, and what the evidence says of this answer counts for it"))
+at_completion(EndRow("guard", guard, "a shadow is compared with what the model said; a fallback may answer instead of it"))
 at_completion(EndRow("fallback", fallback, "where the service is to blame, the fallback chain answers instead"))
 at_completion(EndRow("observe", observe, "it is known who answers, and the answer is still as it was given"))
 at_completion(EndRow("soften", soften, "shadows, capture and evidence have had the answer as it was given"))

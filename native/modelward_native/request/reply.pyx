@@ -13,8 +13,8 @@ from modelward_native.backend.run cimport mw_run, mw_run_output
 from modelward_native.request.protobuf cimport MW_HEADER_BYTES, mw_field_size, mw_put_bytes, mw_put_header
 from modelward_native.request.tensor cimport MW_BYTES, MW_MAX_TENSORS, mw_span
 from modelward_native.request.verdict cimport (
-    REASON_ANOMALY, REASON_CANARY, REASON_CRASH, REASON_DEADLINE, REASON_INFEASIBLE, REASON_QUEUE_FULL, REASON_RESTRICTED,
-    REASON_SHED, Verdict, describe)
+    REASON_ANOMALY, REASON_CANARY, REASON_CRASH, REASON_DEADLINE, REASON_INFEASIBLE, REASON_OUTPUT_BUDGET, REASON_OUTPUT_GUARD,
+    REASON_QUEUE_FULL, REASON_RESTRICTED, REASON_SHED, Verdict, describe)
 
 cdef enum:
     STREAM_ERROR = 1              # fields of ModelStreamInferResponse
@@ -38,6 +38,10 @@ cdef const char *fallback_name(int reason) noexcept:
         return "canary"
     if reason == REASON_RESTRICTED:
         return "restricted"
+    if reason == REASON_OUTPUT_GUARD:
+        return "output_guard"
+    if reason == REASON_OUTPUT_BUDGET:
+        return "output_budget"
     return "failure"
 
 

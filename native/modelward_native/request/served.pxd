@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint32_t
 from modelward_native.backend.engine cimport Engine
 from modelward_native.detect.suspicion cimport Suspicion
 from modelward_native.detect.watch cimport Watcher
+from modelward_native.outputs.guards cimport OutputGuards
 from modelward_native.request.model cimport Model
 from modelward_native.region.region cimport Region
 
@@ -11,6 +12,7 @@ cdef class Served:
     cdef Model model
     cdef readonly Engine engine
     cdef Region region            # where it counts: the blocks of its shadow links are there; None until it is attached
+    cdef readonly OutputGuards guards     # None for none
     cdef readonly list fallbacks  # Served of the fallback chain's models
     cdef readonly list shadows    # (modelward_native.shadow.shadow.Shadow, this version's content) of each of its shadow links
     cdef double floor             # of requests with the backend at a time

@@ -15,6 +15,7 @@ from modelward_native.detect.policy cimport Policies
 from modelward_native.detect.suspicion cimport Suspicion
 from modelward_native.detect.watch cimport watcher_of
 from modelward_native.limits.limit cimport CELL, LIMIT_TEXT, Limit, make_limit, mw_cell
+from modelward_native.outputs.guards cimport OutputGuards
 from modelward_native.request.model cimport *
 from modelward_native.score.profile cimport mw_score_row_size, mw_score_scratch_size
 from modelward_native.request.last_good cimport LastGoodAnswers
@@ -195,6 +196,11 @@ cdef class Served:
         self.model.policies = policies.policy
         self.model.policy_count = policies.count
 
+    def set_output_guards(self, OutputGuards guards not None):
+        """Of the same engine's outputs."""
+        self.guards = guards
+        self.model.guarded = &guards.guarded
+
     def set_fallbacks(self, list fallbacks):
         """Each fallback is a Served that answers in this one's place, the LastGoodAnswers of its own engine, or a list with
         (shape, raw bytes, repeats) of each output.
@@ -282,6 +288,8 @@ cdef class Served:
                 self.model.limit.account = &cell.account if shared else NULL
             except MemoryError:
                 pass              # one name too many: its limit holds in each process by itself
+        if self.guards is not None:
+            self.guards.attach(region, self.name.encode())
         for i, (shadow, content) in enumerate(self.shadows):
             if self.model.shadow_links[i].block == NULL:
                 self.model.shadow_links[i].block = block_of(region, self, shadow.name, content + shadow.fingerprint)

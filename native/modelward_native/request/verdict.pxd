@@ -61,6 +61,8 @@ cdef enum Reason:
     REASON_REQUEST_CARDINALITY    # a call of one request message has none, or several
     REASON_UPSTREAM_LOST          # its connection has gone while it had the request
     REASON_RESTRICTED             # its caller is suspected, or an operator restricts it (models.M.detection)
+    REASON_OUTPUT_GUARD           # the answer is not as the guards of its outputs say
+    REASON_OUTPUT_BUDGET          # the model has given out what it may in this window
     REASONS
 
 cdef enum Retry:                  # may the same request be sent again

@@ -20,7 +20,7 @@ from modelward_native.region.served_blocks cimport serve_block, vacate_blocks
 from modelward_native.request.tensor cimport mw_span
 from modelward_native.request.verdict cimport (
     CODE_OK, REASON_ANOMALY, REASON_BACKEND_FAILED, REASON_CANARY, REASON_DEADLINE, REASON_NONE, REASON_NO_UPSTREAM,
-    REASON_UPSTREAM_LOST, is_failure)
+    REASON_OUTPUT_GUARD, REASON_UPSTREAM_LOST, is_failure)
 
 cdef enum:
     FRAME = 5                     # of gRPC, before the message
@@ -47,6 +47,8 @@ cdef uint64_t *testify(const Exchange *x, int code, int64_t now) noexcept:
     if x.fallback_reason == REASON_NONE:
         if code != CODE_OK:
             return NULL           # the request is to blame
+        if x.faulty:
+            return against(&e.tally[way][caller].replaced, x) if x.assigned <= ASSIGNED_BY_KEY else NULL
         took = max(now - x.launched, <int64_t>0)    # what a deadline of this caller has to be enough for
         e.usual[caller] = estimated(e.usual[caller], <double>took)
         e.usual_all = estimated(e.usual_all, <double>took)
@@ -60,18 +62,25 @@ cdef uint64_t *testify(const Exchange *x, int code, int64_t now) noexcept:
     elif x.assigned > ASSIGNED_BY_KEY or (x.hurried and x.fallback_reason == REASON_DEADLINE):
         return NULL
     elif x.fallback_reason in (
-            REASON_BACKEND_FAILED, REASON_UPSTREAM_LOST, REASON_DEADLINE, REASON_NO_UPSTREAM, REASON_CANARY):
+            REASON_BACKEND_FAILED, REASON_UPSTREAM_LOST, REASON_DEADLINE, REASON_NO_UPSTREAM, REASON_CANARY, REASON_OUTPUT_GUARD):
         if code == CODE_OK:
             count = &e.tally[way][caller].replaced
         elif is_failure(code):
             count = &e.tally[way][caller].failed
-        if count != NULL and x.fallback_reason in (REASON_BACKEND_FAILED, REASON_UPSTREAM_LOST) and x.assigned == ASSIGNED_BY_KEY:
-            return count          # a client can send a version inputs that fail on every other too
+        if count != NULL and x.fallback_reason in (REASON_BACKEND_FAILED, REASON_UPSTREAM_LOST, REASON_OUTPUT_GUARD):
+            return against(count, x)
         if count != NULL:
             count[0] += 1
     elif x.fallback_reason == REASON_ANOMALY and code == CODE_OK and x.assigned == ASSIGNED_BY_CHANCE:
         # where chance decides, unusual inputs come to all versions alike; a client that can aim at one would decide
         e.tally[way][caller].replaced += 1
+    return NULL
+
+
+cdef inline uint64_t *against(uint64_t *count, const Exchange *x) noexcept:
+    if x.assigned == ASSIGNED_BY_KEY:
+        return count              # a client can send a version inputs that fail on every other too
+    count[0] += 1
     return NULL
 
 

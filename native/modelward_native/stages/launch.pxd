@@ -10,5 +10,6 @@ cdef int launch(State server, Exchange *x, Model *m, int64_t now) noexcept
 
 
 cdef inline bint is_relayed(const Exchange *x) noexcept:
-    """A message of a stream for a model of upstreams: it goes up the stream's relay, but for a fallback's."""
-    return x.streaming and x.tried == 0 and x.stream != NULL and x.model.pool != NULL
+    """A message of a stream for a model of upstreams: it goes up the stream's relay, but for a fallback's.
+    That of a model whose answers are checked goes up as a call of its own."""
+    return x.streaming and x.tried == 0 and x.stream != NULL and x.model.pool != NULL and x.model.guarded == NULL

@@ -14,7 +14,8 @@ from modelward_native.request.reply cimport fallback_name, is_told, reply_stream
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport (
     CODE_OK, REASON_BACKEND_FAILED, REASON_CANARY, REASON_CRASH, REASON_DEADLINE, REASON_INFEASIBLE, REASON_INFLIGHT_BYTES,
-    REASON_NO_UPSTREAM, REASON_NO_VERSION, REASON_NONE, REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL, REASON_RUN_MEMORY, REASON_SHED,
+    REASON_NO_UPSTREAM, REASON_NO_VERSION, REASON_NONE, REASON_OUT_OF_MEMORY, REASON_OUTPUT_BUDGET, REASON_OUTPUT_GUARD,
+    REASON_QUEUE_FULL, REASON_RUN_MEMORY, REASON_SHED,
     REASON_UPSTREAM_CREDENTIALS, REASON_UPSTREAM_LOST, VERDICT_TEXT, Verdict, code_of, refusal)
 from modelward_native.shadow.evidence cimport ASSIGNED_NONE, sketch
 from modelward_native.stages.stage cimport Result
@@ -25,6 +26,7 @@ from modelward_native.wire.holding cimport release as release_buffer
 cdef enum:
     CAUSE = 256                   # bytes of the runtime's error that a caller is told
 
+cdef int64_t SECOND = 1000000000
 cdef const char *UPSTREAM_REFUSES_US = "the upstream server refused this proxy's credentials, not yours"
 
 
@@ -58,7 +60,8 @@ cdef void answer(State server, Exchange *x, Result *r, int64_t now) noexcept:
     if x.fallback_reason != REASON_NONE:
         if is_told(x):
             x.ending.fallback = fallback_name(x.fallback_reason)
-    elif asked.last_good != NULL and not x.streaming and not x.flagged and not asked.gate.shut and x.step < MW_STEP_ROUND:
+    elif asked.last_good != NULL and not x.streaming and not x.flagged and not asked.gate.shut and (
+            x.step < MW_STEP_ROUND and not x.faulty):
         keep_answer(asked.last_good, server.listener.limiter, x, r.answer, now)
     x.ending.restricted = restriction_told(x)
     if x.flagged and (asked.mode == MODE_TAG or asked.mode == MODE_FALLBACK):
@@ -147,6 +150,11 @@ cdef void explain(const Exchange *x, Verdict *v, const char *words, int64_t now)
         snprintf(v.text, VERDICT_TEXT, "no version of this model may answer now: RepositoryIndex says why")
     elif v.reason == REASON_RUN_MEMORY:
         snprintf(v.text, VERDICT_TEXT, "the model would need more memory for this input than it may have; send a smaller one")
+    elif v.reason == REASON_OUTPUT_GUARD:
+        snprintf(v.text, VERDICT_TEXT, "the model's answer did not pass the checks of its outputs and is not given out")
+    elif v.reason == REASON_OUTPUT_BUDGET:
+        v.retry_ns = SECOND
+        snprintf(v.text, VERDICT_TEXT, "the model has given out as many such answers as it may for now; retry later")
     elif v.reason == REASON_CRASH:
         snprintf(v.text, VERDICT_TEXT, "this version of the model is not run with inputs of these shapes: a process that did so "
                  "died; do not retry, send other shapes or ask for another version")

@@ -1,5 +1,5 @@
 # Bytes that are owned and counted, and how a stream ends.
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from modelward_native.wire.holders cimport mw_holder
 
@@ -16,6 +16,7 @@ cdef struct Ending:               # how a stream ends: the trailers
     int64_t pushback_ms           # grpc-retry-pushback-ms: 0 absent, -1 do not retry
     const char *fallback          # static: reason text; NULL when the model itself answered
     const char *restricted        # static: the step that its caller is told of; NULL for none
+    uint32_t guards               # bits of the guards of outputs that the client is told of (outputs/guard_names.h)
     double anomaly_score
     bint has_anomaly_score
     Buffer metadata               # more fields, an upstream's: two lengths, name, value, ...

@@ -4,6 +4,7 @@ from libc.stdio cimport snprintf
 from libc.string cimport memcpy, strlen
 
 from modelward_native.request.streams cimport on_drained
+from modelward_native.outputs.guard_names cimport GUARD_TEXT, guard_names
 from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.wire.compression cimport ENCODING_UNSUPPORTED, deflate_message
 from modelward_native.wire.flood cimport mw_flood_message, mw_flood_sent
@@ -18,7 +19,7 @@ from modelward_native.wire.types cimport Stream, Wire
 cdef enum:
     KEEP_BYTES = 4096             # an output buffer up to this size is kept for the stream's next message
     GZIP_CAP = 32768              # larger answers go uncompressed: gzip takes up to 0.5 ms for these, up to 4 ms for 256 KiB
-    TRAILERS = 7                  # most fields of an ending, without an upstream's metadata
+    TRAILERS = 8                  # most fields of an ending, without an upstream's metadata
     HEADERS = 64                  # most fields of metadata that are passed on, in either direction
 
 
@@ -80,7 +81,7 @@ cdef void send_message(Stream *s, Buffer *framed) noexcept:
 
 cdef void finish(Stream *s, Ending *ending) noexcept:
     cdef nghttp2_nv nv[3 + <int>TRAILERS + <int>HEADERS]
-    cdef char digits[96]
+    cdef char digits[96 + <int>GUARD_TEXT]
     cdef size_t n = 2
     if s.finished or s.conn.session == NULL:
         ending_clear(ending)
@@ -107,7 +108,7 @@ cdef ssize_t read_out(nghttp2_session *session, int32_t stream_id, uint8_t *to, 
                       nghttp2_data_source *source, void *user) noexcept:
     cdef Stream *s = <Stream *>source.ptr
     cdef nghttp2_nv nv[<int>TRAILERS + <int>HEADERS]
-    cdef char digits[96]
+    cdef char digits[96 + <int>GUARD_TEXT]
     cdef size_t n = min(room, s.out.size - s.out_sent)
     if n:
         memcpy(to, s.out.data + s.out_sent, n)
@@ -135,7 +136,7 @@ cdef ssize_t read_out(nghttp2_session *session, int32_t stream_id, uint8_t *to, 
 
 
 cdef size_t trailers(Stream *s, nghttp2_nv *nv, char *digits) noexcept:
-    """Writes at most TRAILERS + HEADERS fields; digits: 96 bytes that outlive nv. nghttp2 copies all values at submission."""
+    """Writes at most TRAILERS + HEADERS fields; digits: 176 bytes that outlive nv. nghttp2 copies all values at submission."""
     cdef Ending *e = &s.ending
     cdef size_t n = 1
     cdef int size
@@ -159,6 +160,10 @@ cdef size_t trailers(Stream *s, nghttp2_nv *nv, char *digits) noexcept:
         n += 1
     if e.restricted != NULL:
         nv[n] = header("modelward-restricted", 20, e.restricted, strlen(e.restricted), STATIC_NAME)
+        n += 1
+    if e.guards:
+        size = <int>guard_names(e.guards, digits + 96)
+        nv[n] = header("modelward-output-guard", 22, digits + 96, size, STATIC_NAME)
         n += 1
     if e.has_anomaly_score:
         size = snprintf(digits + 48, 32, "%.6g", e.anomaly_score)

@@ -232,6 +232,14 @@ class ModelSettings(Section):
         return self
 
     @model_validator(mode="after")
+    def _budgets_count_every_answer(self) -> Self:
+        budgeted = [name for name, output in self.outputs.items() if output.budget]
+        if budgeted and any(fallback.last_good is not None for fallback in self.fallback):
+            what = f"outputs.{budgeted[0]} has a budget, and last_good would give out answers that it does not count"
+            raise UnitError(what, "Leave last_good out of the fallback chain, or the budget")
+        return self
+
+    @model_validator(mode="after")
     def _keys_fit(self) -> Self:
         check_tls_has_upstreams(self.upstreams, self.upstream_tls)
         if self.anomaly.mode == "fallback" and not self.fallback:

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from modelward.config.outputs import Output
+from modelward.models.output_guards import FLOATING, GuardedOutputs
 from modelward.problem import Problem, ProblemsFound
 from modelward.suggest import suggestion
 from modelward.tensors import TensorSpec
 
-FLOATING = ("FP16", "BF16", "FP32", "FP64")
-
 
 @dataclass(frozen=True, slots=True)
 class DeclaredOutputs:
-    """classes: the index of the output with the class scores, None where none is declared. logits: as it declares."""
+    """classes: the index of the output with the class scores, None where none is declared. logits: as it declares.
+    guards: of outputs, for modelward_native.outputs.guards.OutputGuards; empty for none."""
 
     classes: int | None = None
     logits: bool = False
+    guards: tuple[dict[str, Any], ...] = ()
 
 
 NOTHING_DECLARED = DeclaredOutputs()
 
 
-def declared_outputs(settings: Mapping[str, Output], outputs: Sequence[TensorSpec], where: str) -> DeclaredOutputs:
+def declared_outputs(
+    settings: Mapping[str, Output], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], where: str
+) -> DeclaredOutputs:
     """Raises ProblemsFound where the settings name an output that is not there, or that cannot be what they say."""
     problems: list[Problem] = []
     scores: list[int] = []
@@ -44,8 +48,9 @@ def declared_outputs(settings: Mapping[str, Output], outputs: Sequence[TensorSpe
                 how = "Declare floating-point numbers of the shape [rows, classes], [classes] or [rows]"
                 problems.append(Problem("the output cannot hold class scores", place, f"it is {spec}", how))
             scores.append(names.index(name))
-    if problems:
+    guarded = GuardedOutputs(settings, inputs, outputs, where)
+    guards = tuple(guarded.compiled())
+    if problems := problems + guarded.problems:
         raise ProblemsFound(problems)
-    if not scores:
-        return NOTHING_DECLARED
-    return DeclaredOutputs(scores[0], settings[names[scores[0]]].classes == "logits")
+    classes = scores[0] if scores else None
+    return DeclaredOutputs(classes, bool(scores) and settings[names[scores[0]]].classes == "logits", guards)

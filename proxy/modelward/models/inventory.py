@@ -284,7 +284,7 @@ class _Checker:
 
     def _outputs(self) -> DeclaredOutputs:
         try:
-            return declared_outputs(self.settings.outputs, self.artifact.outputs, self.where)
+            return declared_outputs(self.settings.outputs, self.artifact.inputs, self.artifact.outputs, self.where)
         except ProblemsFound as found:
             self.problems += found.problems
             return NOTHING_DECLARED

@@ -28,6 +28,7 @@ from modelward.repository.scan import Version
 from modelward.score import Profile
 from modelward_native.backend.engine import Engine
 from modelward_native.backend.runtime import LoadNote
+from modelward_native.outputs.guards import OutputGuards
 from modelward_native.request.last_good import LastGoodAnswers
 from modelward_native.request.served import Served
 
@@ -302,6 +303,9 @@ def _equip(model: OpenVersion, standing: Mapping[str, Served], before: OpenVersi
         )
     if checked.outputs.classes is not None:
         served.set_class_scores(checked.outputs.classes, checked.outputs.logits)
+    if checked.outputs.guards:
+        content = checked.artifact.sha256 or checked.version
+        served.set_output_guards(OutputGuards(model.engine, content, list(checked.outputs.guards)))
     last_good = _last_good_answers(model, before)
     missing: list[str] = []
     fallbacks: list[Served | LastGoodAnswers | list[tuple[tuple[int, ...], bytes, bool]]] = []

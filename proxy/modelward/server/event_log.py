@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from modelward.models.opening import OpenVersion
+from modelward.models.output_log import OutputLog
 from modelward.score.events import AnomalyLog
 from modelward.telemetry.close_reasons import CloseReasonLog
 from modelward.upstream.faults import FaultLog
@@ -19,6 +20,7 @@ class EventLog:
 
     def __init__(self) -> None:
         self.anomalies = AnomalyLog()
+        self._outputs = OutputLog()
         self.faults = FaultLog()
         self._close_reasons = CloseReasonLog()
         self._panics = PanicLog()
@@ -35,3 +37,4 @@ class EventLog:
         self.anomalies.take(server.events.fetch(), {model.key: model.profile for model in models})
         for model in models:
             self.anomalies.failures(model.engine)
+            self._outputs.take(model.served, time.monotonic())

@@ -370,4 +370,6 @@ class Snapshot:
     breaker_overrides: Mapping[tuple[str, str, str], int] = field(default_factory=dict, metadata=GAUGES)
     upstream_changes: Mapping[str, int] = field(default_factory=dict)  # by kind
     upstream_refreshes: Mapping[str, int] = field(default_factory=dict)  # by result
+    # answers by model and output, then by guard and action
+    output_violations: Mapping[tuple[str, str], Mapping[tuple[str, str], int]] = field(default_factory=dict)
     shadows: Mapping[tuple[str, str, str], ShadowSnapshot] = field(default_factory=dict)  # by model, version and name

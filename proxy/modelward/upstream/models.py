@@ -277,7 +277,9 @@ class UpstreamModels:
             profile_fingerprint=seen,
             canary=canary,
             interface=described.interface,
-            outputs=declared_outputs(settings.outputs, described.outputs, f"model {name} version {version}"),
+            outputs=declared_outputs(
+                settings.outputs, described.inputs, described.outputs, f"model {name} version {version}"
+            ),
         )
         return OpenVersion(
             checked,

@@ -16,9 +16,9 @@ OUTPUTS = (spec("label", "INT64", -1), spec("scores", "FP32", -1, 3), spec("imag
 
 
 def test_the_output_with_the_class_scores_is_found_by_its_name() -> None:
-    assert declared_outputs({}, OUTPUTS, "") == DeclaredOutputs(None, False)
-    assert declared_outputs({"scores": Output(classes=True)}, OUTPUTS, "") == DeclaredOutputs(1, False)
-    assert declared_outputs({"scores": Output(classes="logits")}, OUTPUTS, "") == DeclaredOutputs(1, True)
+    assert declared_outputs({}, (), OUTPUTS, "") == DeclaredOutputs(None, False)
+    assert declared_outputs({"scores": Output(classes=True)}, (), OUTPUTS, "") == DeclaredOutputs(1, False)
+    assert declared_outputs({"scores": Output(classes="logits")}, (), OUTPUTS, "") == DeclaredOutputs(1, True)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_the_output_with_the_class_scores_is_found_by_its_name() -> None:
 )
 def test_what_does_not_fit_the_signature_is_a_problem(settings: dict[str, Output], said: str) -> None:
     with pytest.raises(ProblemsFound, match=said) as found:
-        declared_outputs(settings, OUTPUTS, "model m version 1")
+        declared_outputs(settings, (), OUTPUTS, "model m version 1")
     (problem,) = found.value.problems
     assert problem.where == f"model m version 1, outputs.{next(iter(settings))}"
     assert problem.how
@@ -40,4 +40,4 @@ def test_what_does_not_fit_the_signature_is_a_problem(settings: dict[str, Output
 def test_one_output_alone_holds_the_class_scores() -> None:
     two = (spec("a", "FP32", -1, 2), spec("b", "FP64", -1))
     with pytest.raises(ProblemsFound, match="two outputs hold class scores"):
-        declared_outputs({"a": Output(classes=True), "b": Output(classes=True)}, two, "")
+        declared_outputs({"a": Output(classes=True), "b": Output(classes=True)}, (), two, "")

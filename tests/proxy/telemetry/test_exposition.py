@@ -112,6 +112,7 @@ SNAPSHOT = Snapshot(
     upstream_changes={"signature": 1},
     upstream_refreshes={"changed": 1},
     panics={"fraud": 1},
+    output_violations={("fraud", "p"): {("range", "clip"): 6}},
     breaker_overrides={("fraud", "all", "open"): 1},
 )
 LABELS = {"model": "fraud", "version": "2"}
@@ -150,6 +151,7 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         "modelward_stage_seconds": {frozenset({"stage", "model"})},
         "modelward_anomaly_score": {frozenset({"model"})},
         "modelward_anomalies": {frozenset({"model"})},
+        "modelward_output_guard_violations": {frozenset({"model", "output", "guard", "action"})},
         "modelward_fallbacks": {frozenset({"model", "reason"})},
         "modelward_batch_rows": {frozenset({"model"})},
         "modelward_late_results": {frozenset({"model"})},
@@ -266,6 +268,11 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         ("modelward_detection_requests_total", {"model": "fraud", "step": "round"}, 4),
         ("modelward_detection_identities", {"step": "tag"}, 2),
         ("modelward_detection_restrictions", {}, 9),
+        (
+            "modelward_output_guard_violations_total",
+            {"model": "fraud", "output": "p", "guard": "range", "action": "clip"},
+            6,
+        ),
         ("modelward_partly_scored_total", {"model": "fraud"}, 8),
         ("modelward_late_results_total", {"model": "fraud"}, 6),
         ("modelward_backend_time_predicted_seconds_total", {"model": "fraud"}, 1.5),

@@ -39,6 +39,7 @@ STAGE_HELP = (
 def model_families(snapshot: Snapshot) -> Iterator[Family]:
     yield from _per_version(snapshot)
     yield from _per_model(snapshot)
+    yield _output_violations(snapshot)
     yield from _shadows(snapshot)
 
 
@@ -149,6 +150,19 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
             undecoded.add((name,), model.undecoded)
     scoring = (scores, anomalies, restricted, steps, unscored, partly_scored)
     yield from (refusals, stages, *scoring, fallbacks, rows, late, predicted, taken, undecoded)
+
+
+def _output_violations(snapshot: Snapshot) -> Family:
+    violations = Family(
+        "modelward_output_guard_violations",
+        "counter",
+        "Answers that were not as a guard of an output says, by what came of it",
+        ("model", "output", "guard", "action"),
+    )
+    for key, counts in snapshot.output_violations.items():
+        for (guard, action), count in counts.items():
+            violations.add((*key, guard, action), count)
+    return violations
 
 
 def _shadows(snapshot: Snapshot) -> Iterator[Family]:

@@ -1,0 +1,163 @@
+#include "guard.h"
+
+mw_guard_rows mw_guard_rows_of(const mw_guard *g, const mw_found_output *f) {
+    int by_row = f->rank > 1 || (f->rank == 1 && g->batch);
+    mw_guard_rows r = {by_row ? (uint64_t)f->shape[0] : 1, 0};
+    r.columns = r.rows ? f->elements / r.rows : 0;
+    return r;
+}
+
+/* ---- finite, range ---- */
+
+/* Whether one of the numbers is not between the bounds; NaN is not. Without a branch, so that compilers compare several at once. */
+static int any_outside_single(const uint8_t *data, uint64_t count, float low, float high) {
+    int32_t outside = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        float value;
+        memcpy(&value, data + i * 4, 4);
+        outside |= !__builtin_isgreaterequal(value, low) | !__builtin_islessequal(value, high);
+    }
+    return outside != 0;
+}
+
+static int any_outside_double(const uint8_t *data, uint64_t count, double low, double high) {
+    int64_t outside = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        double value;
+        memcpy(&value, data + i * 8, 8);
+        outside |= !__builtin_isgreaterequal(value, low) | !__builtin_islessequal(value, high);
+    }
+    return outside != 0;
+}
+
+static int any_outside(const uint8_t *data, mw_dtype dtype, uint64_t count, double low, double high) {
+    if (dtype == MW_FP32) return any_outside_single(data, count, (float)low, (float)high);
+    if (dtype == MW_FP64) return any_outside_double(data, count, low, high);
+    int outside = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        double value = mw_any_number(data, dtype, i);
+        outside |= !(value >= low) | !(value <= high);
+    }
+    return outside;
+}
+
+static void note(mw_guard_example *first, uint32_t violated, uint64_t element, double value) {
+    if (!violated) *first = (mw_guard_example){element, value};
+}
+
+static uint32_t which_outside(const mw_guard *g, mw_dtype dtype, const mw_found_output *f, mw_guard_example *first) {
+    uint32_t violated = 0;
+    for (uint64_t i = 0; i < f->elements; i++) {
+        double value = mw_any_number(f->data, dtype, i);
+        uint32_t here = 0;
+        if (g->action[MW_GUARD_FINITE] && !isfinite(value)) here |= 1u << MW_GUARD_FINITE;
+        if (g->action[MW_GUARD_RANGE] && !(value >= g->low && value <= g->high)) here |= 1u << MW_GUARD_RANGE;
+        if (here & ~violated) {
+            note(first, violated, i, value);
+            violated |= here;
+        }
+    }
+    return violated;
+}
+
+int mw_guard_clip(const mw_guard *g, mw_dtype dtype, const mw_found_output *f) {
+    for (uint64_t i = 0; i < f->elements; i++) {
+        double value = mw_any_number(f->data, dtype, i);
+        if (value != value) return 0;
+        if (value < g->low) mw_store_any(f->data, dtype, i, g->low);
+        if (value > g->high) mw_store_any(f->data, dtype, i, g->high);
+    }
+    return 1;
+}
+
+/* ---- sum ---- */
+
+static uint32_t check_sums(const mw_guard *g, mw_dtype dtype, const mw_found_output *f, uint32_t violated,
+                           mw_guard_example *first) {
+    mw_guard_rows r = mw_guard_rows_of(g, f);
+    for (uint64_t row = 0; row < r.rows; row++) {
+        double sum = 0;
+        for (uint64_t i = 0; i < r.columns; i++) sum += mw_any_number(f->data, dtype, row * r.columns + i);
+        if (!(fabs(sum - g->sum) <= g->tolerance)) {
+            note(first, violated, row * r.columns, sum);
+            return violated | 1u << MW_GUARD_SUM;
+        }
+    }
+    return violated;
+}
+
+uint32_t mw_guard_check(const mw_guard *g, mw_dtype dtype, const mw_found_output *f, mw_guard_example *first) {
+    uint32_t violated = 0;
+    if (g->action[MW_GUARD_FINITE] || g->action[MW_GUARD_RANGE]) {
+        double low = g->low, high = g->high, most = dtype == MW_FP32 ? __FLT_MAX__ : __DBL_MAX__;
+        if (g->action[MW_GUARD_FINITE]) { /* infinite ones are between no finite bounds */
+            low = low < -most ? -most : low;
+            high = high > most ? most : high;
+        }
+        if (any_outside(f->data, dtype, f->elements, low, high)) violated = which_outside(g, dtype, f, first);
+    }
+    return g->action[MW_GUARD_SUM] ? check_sums(g, dtype, f, violated, first) : violated;
+}
+
+/* ---- limits ---- */
+
+int mw_guard_keeps(const mw_guard *g, const mw_guard_limit *limit, mw_dtype dtype, const mw_found_output *f,
+                   const mw_view *other, int mend, mw_guard_example *first) {
+    mw_guard_rows r = mw_guard_rows_of(g, f);
+    uint64_t given = (uint64_t)other->elements, width = r.rows ? given / r.rows : 0, column = 0;
+    int by_element = limit->column < 0 && given == f->elements;
+    *first = (mw_guard_example){0, NAN};
+    if (f->elements == 0) return 1;
+    if (!by_element) {
+        if (width == 0 || width * r.rows != given) return 0;
+        if (limit->column < 0 ? width != 1 : (uint64_t)limit->column >= width) return 0;
+        column = limit->column < 0 ? 0 : (uint64_t)limit->column;
+    }
+    for (uint64_t i = 0; i < f->elements; i++) {
+        uint64_t at = by_element ? i : i / r.columns * width + column;
+        double value = mw_any_number(f->data, dtype, i), bound = mw_any_number(other->raw.data, other->dtype, at);
+        if (limit->kind == MW_GUARD_NOT_ABOVE ? value <= bound : value >= bound) continue;
+        if (!mend) *first = (mw_guard_example){i, value};
+        if (!mend || bound != bound || value != value) return 0;
+        mw_store_any(f->data, dtype, i, mw_guard_bound(bound, dtype, limit->kind == MW_GUARD_NOT_ABOVE));
+    }
+    return 1;
+}
+
+/* ---- what adds up over answers ---- */
+
+static uint64_t rows_of_label(const mw_guard *g, int64_t label, mw_dtype dtype, const mw_found_output *f) {
+    mw_guard_rows r = mw_guard_rows_of(g, f);
+    uint64_t count = 0;
+    if (!g->classes) {
+        for (uint64_t i = 0; i < f->elements; i++) count += mw_any_number(f->data, dtype, i) == (double)label;
+        return count;
+    }
+    mw_class_scores scores = {f->data, r.rows, r.columns, dtype, g->logits};
+    for (uint64_t row = 0; r.columns && row < r.rows; row++)
+        count += mw_class_scores_label(&scores, row).label == label;
+    return count;
+}
+
+uint64_t mw_guard_amount(const mw_guard *g, const mw_budget *b, mw_dtype dtype, const mw_found_output *f) {
+    uint64_t count = 0;
+    double sum = 0;
+    if (b->of == MW_BUDGET_LABEL) return rows_of_label(g, b->label, dtype, f);
+    for (uint64_t i = 0; i < f->elements; i++) {
+        double value = mw_any_number(f->data, dtype, i);
+        if (b->of == MW_BUDGET_ABOVE) count += value > b->above;
+        else if (value > 0 || value != value) sum += value;
+    }
+    if (b->of == MW_BUDGET_ABOVE) return count;
+    double units = ceil(sum / b->unit); /* more than the whole budget is as much as any amount; so is NaN */
+    return units <= 2.0 * (double)MW_BUDGET_MOST ? (uint64_t)units : 2 * MW_BUDGET_MOST;
+}
+
+uint64_t mw_guard_total(const mw_guard *g, mw_dtype dtype, const mw_found_output *f, double *sum) {
+    mw_guard_rows r = mw_guard_rows_of(g, f);
+    uint64_t column = g->mean.column < r.columns ? g->mean.column : r.columns - 1;
+    *sum = 0;
+    for (uint64_t row = 0; r.columns && row < r.rows; row++)
+        *sum += mw_any_number(f->data, dtype, row * r.columns + column);
+    return r.columns && isfinite(*sum) ? r.rows : 0;
+}
