@@ -111,11 +111,11 @@ class Output(Section):
     )
     """Budgets of answers, such as approvals. One mapping, or a list."""
     on_violation: Action | dict[Guard, Action] = "observe"
-    """What happens to an answer that is not as its guards say. `observe`: it is counted and logged. `flag`: the response
-    says so too. `clip`: its numbers are moved to the nearest that are allowed, and the response says so. `fallback`: it
-    is not given out; the fallback chain answers. One action for all guards, or {GUARD: ACTION}: those that are not
-    mentioned observe. A budget that is not mentioned by its name has the action fallback. With `clip` for all, what
-    cannot be clipped has it too."""
+    """What happens to an answer that is not as its guards say. `observe`: it is counted and logged. `flag`: the
+    response says so too. `clip`: its numbers are moved to the nearest that are allowed, and the response says so.
+    `fallback`: it is not given out; the fallback chain answers. One action for all guards, or {GUARD: ACTION}: those
+    that are not mentioned observe. A budget that is not mentioned by its name has the action fallback. With `clip` for
+    all, what cannot be clipped has it too."""
 
     @property
     def guards(self) -> tuple[Guard, ...]:
