@@ -1,10 +1,7 @@
 from typing import Any
 
 from modelward_native.backend.engine import Engine
-from modelward_native.region.region import Region
 
-KINDS: tuple[str, ...]
-ACTIONS: tuple[str, ...]
 BUDGETS: tuple[str, ...]
 MOST_LIMITS: int
 MOST_BUDGETS: int
@@ -12,5 +9,3 @@ MOST_BUDGETS: int
 class OutputGuards:
     def __init__(self, engine: Engine, version: str, outputs: list[dict[str, Any]]) -> None: ...
     def take_events(self) -> list[tuple[str, str, int, int, float, str]]: ...
-
-def violations(region: Region) -> dict[tuple[str, str], dict[tuple[str, str], int]]: ...

@@ -9,18 +9,16 @@ from libc.string cimport memcpy, memset
 from modelward_native.backend.engine cimport Engine
 from modelward_native.outputs.class_scores cimport (
     MW_FIND_OUTPUTS, MW_OUTPUT_ABSENT, MW_OUTPUT_FOUND, mw_find_outputs, mw_found_output, mw_spare_bytes)
-from modelward_native.region.region cimport Named, Region
+from modelward_native.outputs.guard cimport *
+from modelward_native.outputs.violations import ACTIONS, KINDS, PREFIX
+from modelward_native.region.region cimport Region
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.tensor cimport mw_view
 
 log = logging.getLogger("modelward.outputs")
 
-KINDS = ("readable", "finite", "range", "sum", "not_above", "not_below", "mean", "budget")
-ACTIONS = ("none", "observe", "flag", "clip", "fallback")
 BUDGETS = ("label", "above", "sum")
 MOST_LIMITS, MOST_BUDGETS = <int>MW_GUARD_LIMITS, <int>MW_GUARD_BUDGETS
-
-cdef bytes PREFIX = b"outputs\0"
 
 cdef enum:
     SPARE = 65536                 # bytes of typed integers of one answer that are read
@@ -321,26 +319,3 @@ cdef int fill(mw_guard *guard, dict given, mw_dtype dtype, bint batch) except -1
         guard.budget[k].part = part
         guard.budget[k].identity = fingerprint((of, label, above, at_most, unit, share, part))
     return 0
-
-
-# ---- what has been counted
-
-def violations(Region region not None) -> dict:
-    """By model and output: by guard and action how many answers were not as they should be."""
-    cdef Named *entry
-    cdef const mw_guard_block *block
-    cdef int kind, action
-    found = {}
-    for name in region.names():
-        if not name.startswith(PREFIX):
-            continue
-        entry = region.find(name)
-        block = <const mw_guard_block *>region.common(name, entry.size)
-        model, output = name[len(PREFIX):].split(b"\0")
-        counts = {}
-        for kind in range(<int>MW_GUARDS):
-            for action in range(1, <int>MW_ACTIONS):
-                if block.answers[kind][action]:
-                    counts[KINDS[kind], ACTIONS[action]] = block.answers[kind][action]
-        found[model.decode(), output.decode("utf-8", "replace")] = counts
-    return found

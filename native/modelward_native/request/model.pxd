@@ -20,7 +20,7 @@ from modelward_native.request.exchange cimport Exchange
 from modelward_native.telemetry.histogram cimport mw_histogram
 from modelward_native.limits.limit cimport LIMIT_TEXT, mw_costs, mw_meter
 from modelward_native.outputs.class_scores cimport mw_declared_scores
-from modelward_native.outputs.guards cimport GuardedOutputs
+from modelward_native.outputs.guard cimport GuardedOutputs
 from modelward_native.request.answer cimport mw_answers
 from modelward_native.request.caller cimport CALLERS
 from modelward_native.score.profile cimport mw_profile

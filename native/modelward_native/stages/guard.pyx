@@ -1,7 +1,8 @@
 """At completion: what the model said is held against the guards of its outputs. What may not be given out, a fallback answers."""
 from libc.stdint cimport int64_t, uint8_t
 
-from modelward_native.outputs.guards cimport MW_ACT_FALLBACK, GuardFinding, check_answer
+from modelward_native.outputs.guard cimport MW_ACT_FALLBACK, GuardFinding
+from modelward_native.outputs.guards cimport check_answer
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.parameter cimport add_guards
 from modelward_native.request.state cimport State

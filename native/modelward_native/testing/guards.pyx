@@ -3,11 +3,11 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from modelward_native.outputs.class_scores cimport (
     MW_OUTPUT_FOUND, mw_declared_output, mw_find_outputs, mw_found_output, mw_spare_bytes)
-from modelward_native.outputs.guards cimport (
+from modelward_native.outputs.guard cimport (
     MW_ACT_FLAG, MW_GUARD_FINITE, MW_GUARD_NOT_ABOVE, MW_GUARD_RANGE, MW_GUARD_SUM, mw_budget, mw_budget_give_back,
     mw_budget_state, mw_budget_take, mw_guard, mw_guard_bound, mw_guard_check, mw_guard_clip, mw_guard_example, mw_mean,
     mw_mean_add, mw_mean_state)
-from modelward_native.outputs.guards import KINDS
+from modelward_native.outputs.violations import KINDS
 from modelward_native.request.tensor cimport mw_dtype_of, mw_span
 from modelward_native.timer.clock cimport mw_now_ns
 

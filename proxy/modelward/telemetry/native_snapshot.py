@@ -22,7 +22,7 @@ from modelward.telemetry.snapshot import (
 from modelward.telemetry.statistics import BatchStatistics, Statistics
 from modelward_native.backend.breaker import STATES
 from modelward_native.limits.limit import Limiter
-from modelward_native.outputs import guards
+from modelward_native.outputs.violations import violations
 from modelward_native.region.region import Region
 from modelward_native.shadow import shadows
 from modelward_native.shadow.stats import Stats as Shadowed
@@ -129,7 +129,7 @@ def snapshot(region: Region) -> Snapshot:
         inflight_bytes=held,
         connections=connections,
         limits=limits,
-        output_violations=guards.violations(region),
+        output_violations=violations(region),
         shadows={key: _shadow(total) for key, total in shadows.totals(region).items()},
     )
 
