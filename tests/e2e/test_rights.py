@@ -39,7 +39,7 @@ IDENTITIES = [f"{role}-{pattern}" for role in ROLES for pattern in PATTERNS]
 STRANGER = "stranger"  # whose name is proved, and that no binding is for
 FIRST_UID = 61_000
 SLOW = {"RollingRestart", "Reload", "Drain"}  # where they are allowed: asked for once, since they are of no model
-NAMED = {"SetLimit", "UnsetLimit", "Suspects", "RestrictIdentity", "PardonIdentity"}
+NAMED = {"SetLimit", "UnsetLimit", "Suspects", "RestrictIdentity", "PardonIdentity", "Drift"}
 """The method itself asks for the right to the model that is named."""
 DRAINS = "operator-all"  # at the end
 
