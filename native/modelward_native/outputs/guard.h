@@ -6,7 +6,7 @@
 #define MODELWARD_GUARD_H
 
 #include "answer_output.h"
-#include "budget.h"
+#include "answer_budget.h"
 #include "class_scores.h"
 #include "find_outputs.h"
 #include "mean.h"

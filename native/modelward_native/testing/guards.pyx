@@ -13,7 +13,7 @@ from modelward_native.timer.clock cimport mw_now_ns
 
 
 cdef class Budget:
-    """outputs/budget.h. at_most: rows. window: ns."""
+    """outputs/answer_budget.h. at_most: rows. window: ns."""
 
     cdef mw_budget budget
     cdef mw_budget_state state

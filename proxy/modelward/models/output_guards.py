@@ -15,7 +15,7 @@ from modelward.tensors import TensorSpec
 
 FLOATING = ("FP16", "BF16", "FP32", "FP64")
 STRENGTH = ("observe", "flag", "clip", "fallback")
-WINDOW_PARTS = 60  # modelward_native/outputs/budget.h
+WINDOW_PARTS = 60  # modelward_native/outputs/answer_budget.h
 DEGREES = 29  # of freedom: modelward_native/outputs/mean.h judges no window before there are 30
 NO_MEAN = (1, 1, 0.0, inf, 0)
 

@@ -3,8 +3,8 @@
  * The window slides: 64 buckets, each a sixtieth of it long, of which the last 61 are added up, so that in no window is there
  * more than the budget. One word a bucket, changed by one compare-and-swap, is shared by all processes: what is taken is added
  * first and compared then, so that two that take the last of it at once are both refused and never both served. */
-#ifndef MODELWARD_BUDGET_H
-#define MODELWARD_BUDGET_H
+#ifndef MODELWARD_ANSWER_BUDGET_H
+#define MODELWARD_ANSWER_BUDGET_H
 
 #include <stdint.h>
 
