@@ -29,7 +29,7 @@ def target(victim: Victim) -> Target:
 
 
 @pytest.mark.skipif(not toolbox.installed(), reason=toolbox.ABSENT)
-@pytest.mark.parametrize("name", ATTACKS.keys() - SLOW)
+@pytest.mark.parametrize("name", sorted(ATTACKS.keys() - SLOW))
 def test_each_attack_succeeds_without_a_guard(victim: Victim, target: Target, name: str) -> None:
     kind = ATTACKS[name]
     eps = target.eps if kind.norm == 2 else target.largest
