@@ -113,7 +113,10 @@ def _calls(data: bytes, start: int, budget: Budget, *, whole: bool) -> bool:
                 count = stack.run(opcode, argument)
                 # a function that is called without arguments: words do that
                 is_bare = (opcode.name == "INST" and not count) or (opcode.name == "OBJ" and count < 2)
-                is_word = is_bare and module not in MODULES
+                # and so do lines that nothing of a pickle follows, as INST above wants it
+                behind = data[file.tell() : file.tell() + 1].decode("latin-1")
+                is_line = opcode.name == "INST" and behind != "" and behind not in pickletools.code2op
+                is_word = (is_bare or is_line) and module not in MODULES
                 if names and opcode.name in CALLS and not is_word:
                     return True
     except _Spent:
