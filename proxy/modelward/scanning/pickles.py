@@ -30,6 +30,7 @@ INST = re.compile(rb"i[A-Za-z_][\w.]{0,80}\n[A-Za-z_][\w.]{0,80}\n(?=[.pq0(a-z}\
 MODULES = frozenset({*sys.stdlib_module_names, "__builtin__", "commands", "copy_reg", "pip", "torch", "numpy"})
 NAMES = frozenset({"GLOBAL", "INST"})
 TEXTS = frozenset({"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE", "BINGET", "LONG_BINGET", "STRING"})
+OPCODES = frozenset(each.code for each in pickletools.opcodes)
 CALLS = frozenset({"REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD"})
 
 
@@ -115,7 +116,7 @@ def _calls(data: bytes, start: int, budget: Budget, *, whole: bool) -> bool:
                 is_bare = (opcode.name == "INST" and not count) or (opcode.name == "OBJ" and count < 2)
                 # and so do lines that nothing of a pickle follows, as INST above wants it
                 behind = data[file.tell() : file.tell() + 1].decode("latin-1")
-                is_line = opcode.name == "INST" and behind != "" and behind not in pickletools.code2op
+                is_line = opcode.name == "INST" and behind != "" and behind not in OPCODES
                 is_word = (is_bare or is_line) and module not in MODULES
                 if names and opcode.name in CALLS and not is_word:
                     return True
