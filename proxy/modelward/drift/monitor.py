@@ -23,7 +23,7 @@ from modelward.telemetry.snapshot import DriftSnapshot
 MOST_VERSIONS = 32
 """Watched at a time: about 5 MiB each at most. The one that was seen longest ago gives way."""
 ROWS_A_SECOND = 1000
-"""Of one version, that are judged: a sixteenth of a core. More are left out, evenly, and counted."""
+"""Of one version, that are judged. More are left out, evenly, and counted."""
 EVENTS_KEPT = 64
 FEWEST_REQUESTS = 100.0
 """Fewest requests between false alarms that are kept to, whatever the share is."""
