@@ -170,6 +170,8 @@ models:
         range: [0, null]
         not_above: requested
         not_below: least
+        rises_with: features[3]
+        falls_with: debts
         on_violation: {finite: fallback, range: clip, not_above: clip}
 """,
     "models.NAME.outputs.NAME.budget[]": """
@@ -178,7 +180,7 @@ models:
     outputs:
       approved:
         budget:
-          - {label: 1, at_most: 100, window: 1m}
+          - {label: 1, at_most: 100, each: 10, window: 1m}
           - {label: 1, share: 0.2, window: 1h}
       amount:
         budget:

@@ -14,6 +14,7 @@ from grpc import StatusCode
 from onnx import TensorProto
 
 from tests import models
+from tests.commands import modelward
 from tests.e2e.messages import RESPONSE, Array, Stub, array_of, parameters, request
 from tests.e2e.model_peer import ModelPeer
 from tests.e2e.test_relay import in_front, listening
@@ -36,6 +37,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "fallback": FALLBACK,
     },
     "amount": {"outputs": {"y": {"budget": {"at_most": 10, "window": "24h"}}}},
+    "each": {
+        "outputs": {"y": {"classes": True, "budget": {"label": 1, "at_most": 5, "each": 2, "window": "24h"}}},
+        "fallback": FALLBACK,
+    },
+    "rising": {
+        "outputs": {"y": {"rises_with": "x[0]", "falls_with": "x[1]", "on_violation": "fallback"}},
+        "fallback": FALLBACK,
+    },
 }
 PLACES = ("here", "raw", "typed")
 
@@ -53,7 +62,15 @@ class Upstream(ModelPeer):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A key of each identity, and the file that the server knows them by."""
+    file = tmp_path_factory.mktemp("keys") / "keys.json"
+    names = ("ann", "bob", "cid")
+    return {name: modelward("token", "add", name, "--file", file).stdout.strip() for name in names} | {"": str(file)}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, keys: dict[str, str]) -> Iterator[EmbeddedServer]:
     identity = models.identity(TensorProto.FLOAT, ("batch", 2))
     names = [f"{name}-{place}" for name in SETTINGS for place in PLACES[1:]]
     peer = Upstream({name: {"1": ("FP32", [-1, 2])} for name in names})
@@ -64,6 +81,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
             settings[f"models__{name}-here"] = of_model
             for place in PLACES[1:]:
                 settings[f"models__{name}-{place}"] = of_model | {"upstreams": [address]}
+        rules = [{"identity": "*", "by": "key", "models": ["*"]}, {"anonymous": True, "models": ["*"]}]
+        settings["access"] = {"keys": str(keys[""]), "rules": rules}
         text = {key: repr(value).replace("None", "null") for key, value in settings.items()}
         root = tmp_path_factory.mktemp("guards")
         yield stack.enter_context(serving(root, {f"{name}-here": identity for name in SETTINGS}, **text))
@@ -92,9 +111,10 @@ def asked(model: str, *rows: list[float]) -> Any:
     return request(model, {"x": array}, id="7")
 
 
-def answered(stub: Stub, model: str, *rows: list[float]) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+def answered(stub: Stub, model: str, *rows: list[float], key: str = "") -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """Numbers, parameters and trailers."""
-    response, call = stub.infer_call.with_call(asked(model, *rows), timeout=20)
+    metadata = (("x-api-key", key),) if key else None
+    response, call = stub.infer_call.with_call(asked(model, *rows), timeout=20, metadata=metadata)
     assert response.id == "7"
     return values_of(response), parameters(response), dict(call.trailing_metadata())
 
@@ -200,6 +220,37 @@ def test_a_budget_of_a_sum_refuses_what_does_not_fit_and_lets_through_what_does(
     assert (
         refused(stub, model, [inf, 0]).code() == refused(stub, model, [nan, 0]).code() == StatusCode.RESOURCE_EXHAUSTED
     )
+
+
+def test_no_caller_takes_more_of_a_budget_than_its_share(stub: Stub, keys: dict[str, str], place: str) -> None:
+    model, approved, over = f"each-{place}", [0.25, 0.75], "output_budget"
+
+    def fallback_of(name: str, *rows: list[float]) -> str | None:
+        said = answered(stub, model, *rows, key=keys[name])[1]
+        return said.get("modelward_fallback")
+
+    assert fallback_of("ann", approved, approved, approved) == over  # takes nothing
+    assert fallback_of("ann", approved) is None
+    assert fallback_of("ann", approved, approved) == over
+    assert fallback_of("ann", approved) is None
+    assert fallback_of("ann", approved) == over
+    assert fallback_of("bob", approved, approved) is None
+    assert fallback_of("cid", approved, approved) == over  # five for all: what the budget refuses is no part of a share
+    assert fallback_of("cid", approved) is None
+
+
+def test_an_answer_rises_and_falls_with_the_inputs_that_are_named(server: EmbeddedServer, stub: Stub) -> None:
+    def is_given_out(place: str, *rows: list[float]) -> bool:
+        return "modelward_fallback" not in answered(stub, f"rising-{place}", *rows)[1]
+
+    for (
+        place
+    ) in PLACES:  # y is x, and its last number is x[1]: it neither rises nor falls with x[0], and rises with x[1]
+        assert is_given_out(place, [1, 5], [2, 5], [0, 5])
+        assert is_given_out(place, [1, 5], [2, 7])  # two inputs are different
+        assert not is_given_out(place, [0, 0], [1, 5], [1, 6])
+        assert violations(server, f"rising-{place}", guard="falls_with", action="fallback") == 1
+        assert violations(server, f"rising-{place}", guard="rises_with") == 0
 
 
 def test_an_answer_without_the_output_or_in_another_form_is_not_readable() -> None:

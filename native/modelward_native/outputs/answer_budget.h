@@ -8,6 +8,8 @@
 
 #include <stdint.h>
 
+#include "gcra.h"
+
 enum {
     MW_WINDOW_BUCKETS = 64,
     MW_WINDOW_PARTS = 60,
@@ -62,6 +64,7 @@ typedef struct { /* as a version is configured */
     double unit;       /* of a sum: what one unit is worth */
     double share;      /* of all rows; 0: any */
     int64_t part;      /* ns: a sixtieth of the window */
+    mw_rate each;      /* of one caller (caller_share.h); interval 0: it may take all */
     uint64_t identity; /* of all above: what another configuration has counted is no part of this one's window */
 } mw_budget;
 

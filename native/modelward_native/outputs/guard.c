@@ -124,6 +124,56 @@ int mw_guard_keeps(const mw_guard *g, const mw_guard_limit *limit, mw_dtype dtyp
     return 1;
 }
 
+/* ---- rising and falling ---- */
+
+typedef struct { /* of one row of one input */
+    const uint8_t *data;
+    uint64_t size; /* bytes of a row; 0: it is one for all rows */
+} input_row;
+
+static input_row row_of(const mw_view *input, uint64_t row, uint64_t rows) {
+    uint64_t elements = (uint64_t)input->elements, size = mw_dtype_size(input->dtype);
+    if (elements == 0 || elements % rows) return (input_row){input->raw.data, 0};
+    return (input_row){input->raw.data + elements / rows * row * size, elements / rows * size};
+}
+
+/* Whether a row of all inputs is like the next, but for one number of one input: `size` bytes at `at` of its row. */
+static int are_alike_but(const mw_view *inputs, uint32_t count, uint64_t row, uint64_t rows, uint32_t index,
+                         uint64_t at, uint64_t size) {
+    for (uint32_t i = 0; i < count; i++) {
+        input_row r = row_of(&inputs[i], row, rows);
+        const uint8_t *next = r.data + r.size;
+        if (i != index && r.size && memcmp(r.data, next, r.size)) return 0;
+        if (i != index) continue;
+        if (memcmp(r.data, next, at) || memcmp(r.data + at + size, next + at + size, r.size - at - size)) return 0;
+    }
+    return 1;
+}
+
+int mw_guard_follows(const mw_guard *g, const mw_guard_limit *limit, mw_dtype dtype, const mw_found_output *f,
+                     const mw_view *inputs, uint32_t count, mw_guard_example *first) {
+    mw_guard_rows r = mw_guard_rows_of(g, f);
+    const mw_view *input = &inputs[limit->index];
+    uint64_t size = mw_dtype_size(input->dtype), column = limit->column < 0 ? 0 : (uint64_t)limit->column;
+    *first = (mw_guard_example){0, NAN};
+    if (r.rows < 2 || r.columns == 0 || input->elements == 0) return 1;
+    uint64_t width = (uint64_t)input->elements / r.rows;
+    if (width * r.rows != (uint64_t)input->elements || column >= width) return 0;
+    for (uint64_t row = 0; row + 1 < r.rows; row++) {
+        double from = mw_any_number(input->raw.data, input->dtype, row * width + column);
+        double to = mw_any_number(input->raw.data, input->dtype, (row + 1) * width + column);
+        if (!(from < to || from > to)) continue;
+        if (!are_alike_but(inputs, count, row, r.rows, limit->index, column * size, size)) continue;
+        double before = mw_any_number(f->data, dtype, (row + 1) * r.columns - 1);
+        double after = mw_any_number(f->data, dtype, (row + 2) * r.columns - 1);
+        double rise = (from < to) == (limit->kind == MW_GUARD_RISES_WITH) ? after - before : before - after;
+        if (rise >= -g->tolerance || before == after) continue; /* equal infinite numbers have no difference */
+        *first = (mw_guard_example){(row + 2) * r.columns - 1, after};
+        return 0;
+    }
+    return 1;
+}
+
 /* ---- what adds up over answers ---- */
 
 static uint64_t rows_of_label(const mw_guard *g, int64_t label, mw_dtype dtype, const mw_found_output *f) {

@@ -19,6 +19,8 @@ typedef enum {                        /* modelward_native.outputs.guards has the
                MW_GUARD_SUM,
                MW_GUARD_NOT_ABOVE,
                MW_GUARD_NOT_BELOW,
+               MW_GUARD_RISES_WITH, /* of rows of a request that differ in one input alone */
+               MW_GUARD_FALLS_WITH,
                MW_GUARD_MEAN,
                MW_GUARD_BUDGET,
                MW_GUARDS
@@ -27,13 +29,13 @@ typedef enum {                        /* modelward_native.outputs.guards has the
 typedef enum { MW_ACT_NONE = 0, MW_ACT_OBSERVE, MW_ACT_FLAG, MW_ACT_CLIP, MW_ACT_FALLBACK, MW_ACTIONS } mw_guard_action;
 
 enum {
-    MW_GUARD_LIMITS = 4,   /* not_above and not_below, of one output */
+    MW_GUARD_LIMITS = 8,   /* not_above, not_below, rises_with and falls_with, of one output */
     MW_GUARD_BUDGETS = 4,  /* of one output */
     MW_GUARD_VERSIONS = 4, /* whose means are remembered */
 };
 
-typedef struct {      /* another tensor, whose elements bound those of the output */
-    uint8_t kind;     /* MW_GUARD_NOT_ABOVE or MW_GUARD_NOT_BELOW */
+typedef struct { /* another tensor, whose elements bound those of the output, or with which the output rises or falls */
+    uint8_t kind;     /* MW_GUARD_NOT_ABOVE to MW_GUARD_FALLS_WITH */
     uint8_t of_input; /* of the request; else an output that is guarded too */
     uint32_t index;   /* of the input in the signature; of the output among the guarded ones */
     int32_t column;   /* of each of its rows; -1: element by element, or its only one of each row */
@@ -75,6 +77,11 @@ uint32_t mw_guard_check(const mw_guard *g, mw_dtype dtype, const mw_found_output
  * does not, or the other has no such elements; mended: 1 where it does now. */
 int mw_guard_keeps(const mw_guard *g, const mw_guard_limit *limit, mw_dtype dtype, const mw_found_output *f,
                    const mw_view *other, int mend, mw_guard_example *first);
+
+/* Whether the output's last number rises, or falls, from a row to the next wherever these two rows of the inputs differ in
+ * the limit's column alone. Inputs have no text. An input whose elements cannot be divided among the rows is one for all. */
+int mw_guard_follows(const mw_guard *g, const mw_guard_limit *limit, mw_dtype dtype, const mw_found_output *f,
+                     const mw_view *inputs, uint32_t count, mw_guard_example *first);
 
 /* Moves numbers beyond the range to its nearest bound. 0 where one is NaN, which is near to none. */
 int mw_guard_clip(const mw_guard *g, mw_dtype dtype, const mw_found_output *f);

@@ -2,6 +2,7 @@
 # version. Structs alone: nearly every module cimports this, and imports nothing by it.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from modelward_native.limits.limit cimport mw_gcra, mw_rate
 from modelward_native.outputs.class_scores cimport MW_FIND_OUTPUTS, mw_declared_output, mw_found_output
 from modelward_native.request.tensor cimport mw_dtype, mw_view
 
@@ -13,6 +14,8 @@ cdef extern from "guard.h" nogil:
         MW_GUARD_SUM
         MW_GUARD_NOT_ABOVE
         MW_GUARD_NOT_BELOW
+        MW_GUARD_RISES_WITH
+        MW_GUARD_FALLS_WITH
         MW_GUARD_MEAN
         MW_GUARD_BUDGET
         MW_GUARDS
@@ -58,6 +61,7 @@ cdef extern from "guard.h" nogil:
         double unit
         double share
         int64_t part
+        mw_rate each
         uint64_t identity
 
     ctypedef struct mw_budget_state:
@@ -96,6 +100,9 @@ cdef extern from "guard.h" nogil:
     int mw_guard_keeps(
         const mw_guard *, const mw_guard_limit *, mw_dtype, const mw_found_output *, const mw_view *other, int mend,
         mw_guard_example *)
+    int mw_guard_follows(
+        const mw_guard *, const mw_guard_limit *, mw_dtype, const mw_found_output *, const mw_view *inputs, uint32_t count,
+        mw_guard_example *)
     int mw_guard_clip(const mw_guard *, mw_dtype, const mw_found_output *)
     uint64_t mw_guard_amount(const mw_guard *, const mw_budget *, mw_dtype, const mw_found_output *)
     uint64_t mw_guard_total(const mw_guard *, mw_dtype, const mw_found_output *, double *sum)
@@ -103,6 +110,14 @@ cdef extern from "guard.h" nogil:
     int mw_mean_add(const mw_mean *, mw_mean_state *, double sum, uint64_t rows, int64_t now)
     int mw_budget_take(const mw_budget *, mw_budget_state *, uint64_t amount, uint64_t rows, int refuse, int64_t now)
     void mw_budget_give_back(const mw_budget *, mw_budget_state *, uint64_t amount, uint64_t rows, int64_t now)
+
+cdef extern from "caller_share.h" nogil:
+    ctypedef struct mw_caller_shares:
+        pass
+
+    void mw_caller_shares_open(mw_gcra *table, mw_caller_shares *)
+    int mw_caller_take(mw_gcra *table, const mw_budget *, uint64_t caller, uint64_t amount, int64_t now)
+    void mw_caller_give_back(mw_gcra *table, const mw_budget *, uint64_t caller, uint64_t amount, int64_t now)
 
 cdef struct GuardEvent:           # answers since the control plane asked last, and the first of them
     uint64_t answers
@@ -117,6 +132,7 @@ cdef struct GuardedOutputs:       # owned by an OutputGuards
     mw_guard guard[MW_FIND_OUTPUTS]
     mw_guard_block *block[MW_FIND_OUTPUTS]          # borrowed from the region, or `own` before and without it
     mw_mean_state *mean[MW_FIND_OUTPUTS]            # in the block
+    mw_gcra share[MW_FIND_OUTPUTS]                  # over shares that are borrowed likewise; unused where no budget has `each`
     GuardEvent event[MW_FIND_OUTPUTS][MW_GUARDS]
 
 cdef struct GuardFinding:         # of one answer

@@ -6,12 +6,12 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { MW_GUARD_TEXT = 80 }; /* of all names, and commas between them */
+enum { MW_GUARD_TEXT = 96 }; /* of all names, and commas between them */
 
 /* The names of the bits 1 << kind, in the order of mw_guard_kind (guard.h). Returns their length. */
 static inline size_t mw_guard_names(uint32_t guards, char *text) {
-    static const char *const name[] = {"readable",  "finite",    "range", "sum",
-                                       "not_above", "not_below", "mean",  "budget"};
+    static const char *const name[] = {"readable",  "finite",     "range",      "sum",  "not_above",
+                                       "not_below", "rises_with", "falls_with", "mean", "budget"};
     size_t size = 0;
     for (unsigned kind = 0; kind < sizeof name / sizeof name[0]; kind++) {
         if (!(guards >> kind & 1)) continue;

@@ -1,13 +1,15 @@
 # The guards of a version's outputs, and an answer held against them.
 from libc.stdint cimport int64_t, uint8_t
 
-from modelward_native.outputs.guard cimport GuardedOutputs, GuardFinding, mw_guard_block
+from modelward_native.outputs.class_scores cimport MW_FIND_OUTPUTS
+from modelward_native.outputs.guard cimport GuardedOutputs, GuardFinding, mw_caller_shares, mw_guard_block
 from modelward_native.region.region cimport Region
 from modelward_native.request.exchange cimport Exchange
 
 cdef class OutputGuards:
     cdef GuardedOutputs guarded
     cdef mw_guard_block *own      # owned: one for each output
+    cdef mw_caller_shares *shares[MW_FIND_OUTPUTS]  # owned, used until those of the region are; NULL where no budget has `each`
     cdef list names
     cdef bytes version            # with the configuration: whose means are remembered
     cdef int attach(self, Region region, bytes model) except -1

@@ -7,15 +7,19 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from modelward_native.backend.engine cimport Engine
+from modelward_native.limits.limit cimport mw_rate_make
 from modelward_native.outputs.class_scores cimport (
     MW_FIND_OUTPUTS, MW_OUTPUT_ABSENT, MW_OUTPUT_FOUND, mw_find_outputs, mw_found_output, mw_spare_bytes)
 from modelward_native.outputs.guard cimport *
-from modelward_native.outputs.violations import ACTIONS, KINDS, PREFIX
+from modelward_native.outputs.violations import ACTIONS, KINDS, PREFIX, SHARES_PREFIX
 from modelward_native.region.region cimport Region
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.tensor cimport mw_view
 
 log = logging.getLogger("modelward.outputs")
+
+cdef extern from "<stdlib.h>" nogil:
+    void *aligned_alloc(size_t, size_t)
 
 BUDGETS = ("label", "above", "sum")
 MOST_LIMITS, MOST_BUDGETS = <int>MW_GUARD_LIMITS, <int>MW_GUARD_BUDGETS
@@ -117,7 +121,11 @@ cdef void check_output(GuardedOutputs *g, uint32_t i, mw_found_output *found, co
     for k in range(guard.limits):
         limit = &guard.limit[k]
         mended = False
-        if bounds_of(g, limit, found, x, &other):
+        if limit.kind >= <int>MW_GUARD_RISES_WITH:
+            if x.view != NULL and limit.index < x.asked.input_count and mw_guard_follows(
+                    guard, limit, g.declared[i].dtype, f, x.view, x.asked.input_count, &example):
+                continue
+        elif bounds_of(g, limit, found, x, &other):
             if other.elements < 0 or mw_guard_keeps(guard, limit, g.declared[i].dtype, f, &other, 0, &example):
                 continue
             mended = guard.action[limit.kind] == <int>MW_ACT_CLIP and not f.in_spare and mw_guard_keeps(
@@ -137,6 +145,23 @@ cdef void check_mean(GuardedOutputs *g, uint32_t i, const mw_found_output *f, co
         example.element = 0
         example.value = g.mean[i].last
         note(g, i, MW_GUARD_MEAN, g.guard[i].action[<int>MW_GUARD_MEAN], x, &example, 0, True, finding)
+
+
+cdef inline uint64_t caller_of(const Exchange *x) noexcept:
+    return x.payers.identity if x.payers.identity else x.payers.peer
+
+
+cdef bint take_budget(GuardedOutputs *g, uint32_t i, const mw_budget *budget, mw_budget_state *state, uint64_t caller,
+                      uint64_t amount, uint64_t rows, bint refuse, int64_t now) noexcept:
+    """False: the caller's share is taken, or the budget is."""
+    cdef bint of_caller = mw_caller_take(&g.share[i], budget, caller, amount, now)
+    if not of_caller and refuse:
+        return False
+    if mw_budget_take(budget, state, amount, rows, refuse, now):
+        return of_caller
+    if of_caller and refuse:
+        mw_caller_give_back(&g.share[i], budget, caller, amount, now)
+    return False
 
 
 cdef bint take_budgets(GuardedOutputs *g, const mw_found_output *found, const Exchange *x, int64_t now, bint back,
@@ -163,8 +188,9 @@ cdef bint take_budgets(GuardedOutputs *g, const mw_found_output *found, const Ex
             if back:
                 if taken == until:
                     return True
+                mw_caller_give_back(&g.share[i], budget, caller_of(x), amount, now)
                 mw_budget_give_back(budget, &g.block[i].budget[k], amount, rows, now)
-            elif not mw_budget_take(budget, &g.block[i].budget[k], amount, rows, refuse, now):
+            elif not take_budget(g, i, budget, &g.block[i].budget[k], caller_of(x), amount, rows, refuse, now):
                 example.element = 0
                 example.value = <double>amount * (budget.unit if budget.unit > 0 else 1)
                 note(g, i, MW_GUARD_BUDGET, guard.action[<int>MW_GUARD_BUDGET], x, &example, 0, True, finding)
@@ -224,24 +250,36 @@ cdef class OutputGuards:
             g.mean[i] = &self.own[i].mean[0]
             self.names.append(engine.outputs[output][0])
             fill(&g.guard[i], given, g.declared[i].dtype, engine.has_batch_axis)
+            if has_shares(&g.guard[i]):
+                self.shares[i] = <mw_caller_shares *>aligned(sizeof(mw_caller_shares))
+                mw_caller_shares_open(&g.share[i], self.shares[i])
         g.count = len(outputs)
 
     def __dealloc__(self):
+        cdef uint32_t i
         free(self.own)
+        for i in range(<uint32_t>MW_FIND_OUTPUTS):
+            free(self.shares[i])
 
     cdef int attach(self, Region region, bytes model) except -1:
         """Counts, budgets and means of all processes of the region are one from now on."""
         cdef GuardedOutputs *g = &self.guarded
         cdef mw_guard_block *block
+        cdef mw_caller_shares *shares
         cdef uint32_t i, k
         for i in range(g.count):
+            shares = NULL
             try:
-                block = <mw_guard_block *>region.common(
-                    PREFIX + model + b"\0" + self.names[i].encode(), sizeof(mw_guard_block))
+                name = model + b"\0" + self.names[i].encode()
+                block = <mw_guard_block *>region.common(PREFIX + name, sizeof(mw_guard_block))
+                if has_shares(&g.guard[i]):
+                    shares = <mw_caller_shares *>region.common(SHARES_PREFIX + name, sizeof(mw_caller_shares))
             except MemoryError as error:
                 log.error("model %s: each process guards the output %s by itself: %s", model.decode(), self.names[i], error)
                 continue
             g.block[i] = block
+            if shares != NULL:
+                mw_caller_shares_open(&g.share[i], shares)
             region.hold()
             try:
                 for k in range(g.guard[i].budgets):
@@ -288,6 +326,23 @@ cdef mw_mean_state *mean_of(mw_guard_block *block, uint64_t version) noexcept:
     return &block.mean[oldest]
 
 
+cdef bint has_shares(const mw_guard *guard) noexcept:
+    cdef uint32_t k
+    for k in range(guard.budgets):
+        if guard.budget[k].each.interval_ns:
+            return True
+    return False
+
+
+cdef void *aligned(size_t size) except NULL:
+    """Zeroed, and aligned to the lines of memory. The caller's to free."""
+    cdef void *memory = aligned_alloc(64, (size + 63) // 64 * 64)
+    if memory == NULL:
+        raise MemoryError
+    memset(memory, 0, size)
+    return memory
+
+
 cdef int fill(mw_guard *guard, dict given, mw_dtype dtype, bint batch) except -1:
     cdef uint32_t k
     guard.batch = batch
@@ -309,7 +364,7 @@ cdef int fill(mw_guard *guard, dict given, mw_dtype dtype, bint batch) except -1
         guard.limit[k].index = index
         guard.limit[k].column = column
     guard.mean.window, guard.mean.rows, guard.mean.change, guard.mean.threshold, guard.mean.column = given["mean"]
-    for k, (of, label, above, at_most, unit, share, part) in enumerate(given["budgets"]):
+    for k, (of, label, above, at_most, unit, share, part, each) in enumerate(given["budgets"]):
         guard.budget[k].of = BUDGETS.index(of)
         guard.budget[k].label = label
         guard.budget[k].above = above
@@ -317,5 +372,7 @@ cdef int fill(mw_guard *guard, dict given, mw_dtype dtype, bint batch) except -1
         guard.budget[k].unit = unit
         guard.budget[k].share = share
         guard.budget[k].part = part
-        guard.budget[k].identity = fingerprint((of, label, above, at_most, unit, share, part))
+        if each and mw_rate_make(each / (part * 60 / 1e9), each, &guard.budget[k].each):
+            raise ValueError(f"no caller can have {each} of a budget")
+        guard.budget[k].identity = fingerprint((of, label, above, at_most, unit, share, part, each))
     return 0

@@ -3,5 +3,6 @@ from modelward_native.region.region import Region
 KINDS: tuple[str, ...]
 ACTIONS: tuple[str, ...]
 PREFIX: bytes
+SHARES_PREFIX: bytes
 
 def violations(region: Region) -> dict[tuple[str, str], dict[tuple[str, str], int]]: ...

@@ -3,9 +3,10 @@ them, and needs no engine."""
 from modelward_native.outputs.guard cimport MW_ACTIONS, MW_GUARDS, mw_guard_block
 from modelward_native.region.region cimport Named, Region
 
-KINDS = ("readable", "finite", "range", "sum", "not_above", "not_below", "mean", "budget")
+KINDS = ("readable", "finite", "range", "sum", "not_above", "not_below", "rises_with", "falls_with", "mean", "budget")
 ACTIONS = ("none", "observe", "flag", "clip", "fallback")
 PREFIX = b"outputs\0"             # of the names of blocks, before model and output
+SHARES_PREFIX = b"shares\0"       # likewise, of what each caller has taken
 
 
 def violations(Region region not None) -> dict:

@@ -5,11 +5,13 @@ from modelward_native.outputs.class_scores cimport (
     MW_OUTPUT_FOUND, mw_declared_output, mw_find_outputs, mw_found_output, mw_spare_bytes)
 from modelward_native.outputs.guard cimport (
     MW_ACT_FLAG, MW_GUARD_FINITE, MW_GUARD_NOT_ABOVE, MW_GUARD_RANGE, MW_GUARD_SUM, mw_budget, mw_budget_give_back,
-    mw_budget_state, mw_budget_take, mw_guard, mw_guard_bound, mw_guard_check, mw_guard_clip, mw_guard_example, mw_mean,
-    mw_mean_add, mw_mean_state)
+    mw_budget_state, mw_budget_take, mw_guard, mw_guard_bound, mw_guard_check, mw_guard_clip, mw_guard_example,
+    mw_guard_follows, mw_guard_limit, mw_mean, mw_mean_add, mw_mean_state)
 from modelward_native.outputs.violations import KINDS
-from modelward_native.request.tensor cimport mw_dtype_of, mw_span
+from modelward_native.request.tensor cimport mw_dtype_of, mw_span, mw_view
 from modelward_native.timer.clock cimport mw_now_ns
+
+DATATYPES = {"float32": b"FP32", "float64": b"FP64", "int64": b"INT64", "uint8": b"UINT8"}
 
 
 cdef class Budget:
@@ -110,6 +112,31 @@ cdef class Guard:
         self.check(&first)
         assert self.found.state == MW_OUTPUT_FOUND and not self.found.in_spare
         return bytes(self.message) if mw_guard_clip(&self.guard, self.declared.dtype, &self.found) else None
+
+    def follows(self, str kind not None, list inputs not None, uint32_t index, int column=-1) -> bool:
+        """Whether it `rises_with` or `falls_with` a column of an input. inputs: numpy arrays, as a request's."""
+        cdef mw_guard_example first
+        cdef mw_guard_limit limit
+        cdef mw_view views[8]
+        cdef uint32_t i
+        cdef mw_span text
+        assert 0 < len(inputs) <= 8 and index < len(inputs)
+        raw = [array.tobytes() for array in inputs]
+        names = [DATATYPES[array.dtype.name] for array in inputs]
+        for i in range(len(inputs)):
+            text.data = <const uint8_t *><char *>names[i]
+            text.size = len(names[i])
+            views[i].raw.data = <const uint8_t *><char *>raw[i]
+            views[i].raw.size = len(raw[i])
+            views[i].elements = inputs[i].size
+            views[i].dtype = mw_dtype_of(text)
+        limit.kind = KINDS.index(kind)
+        limit.of_input = True
+        limit.index = index
+        limit.column = column
+        self.check(&first)
+        assert self.found.state == MW_OUTPUT_FOUND
+        return mw_guard_follows(&self.guard, &limit, self.declared.dtype, &self.found, views, len(inputs), &first)
 
     def measure(self, int64_t rounds) -> float:
         """Nanoseconds to find the output and to check it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
@@ -12,14 +12,15 @@ from modelward.config.section import Section
 from modelward.config.units import MINUTE, SECOND, Duration, UnitError
 
 MOST_OUTPUTS = 32  # modelward_native/outputs/find_outputs.h: names that are looked for in one walk over an answer
-MOST_LIMITS, MOST_BUDGETS = 4, 4  # modelward_native/outputs/guard.h
+MOST_LIMITS, MOST_BUDGETS = 8, 4  # modelward_native/outputs/guard.h
 MOST_ROWS = 2**30
 
 Classes = Literal["logits"] | bool
 Action = Literal["observe", "flag", "clip", "fallback"]
-Guard = Literal["finite", "range", "sum", "not_above", "not_below", "mean", "budget"]
+Guard = Literal["finite", "range", "sum", "not_above", "not_below", "rises_with", "falls_with", "mean", "budget"]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=300)]
-GUARDS: tuple[Guard, ...] = ("finite", "range", "sum", "not_above", "not_below", "mean", "budget")
+GUARDS: tuple[Guard, ...] = get_args(Guard)
+LIMITS: tuple[Guard, ...] = ("not_above", "not_below", "rises_with", "falls_with")
 CLIPPED: tuple[Guard, ...] = ("range", "not_above", "not_below")
 
 
@@ -40,6 +41,9 @@ class Budget(Section):
     """Most of these rows, or the largest sum, within the window."""
     share: float | None = Field(default=None, gt=0, lt=1)
     """Largest share of all rows within the window. The first 100 rows count as 100."""
+    each: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Most of these rows, or of the sum, that one caller may take at once; what it took comes back evenly over the
+    window. A caller without a name is its address. Absent: one caller may take all."""
     window: Duration = MINUTE
     """The span of time, which slides. From 1 s to a day."""
 
@@ -54,6 +58,10 @@ class Budget(Section):
             raise UnitError("share is of rows, and the budget counts a sum", "Add label or above")
         if counts_rows and self.at_most is not None and not (self.at_most.is_integer() and self.at_most <= MOST_ROWS):
             raise UnitError(f"at_most is {self.at_most:g} rows", f"Write a whole number up to {MOST_ROWS}")
+        if self.each is not None and self.at_most is not None and self.each > self.at_most:
+            raise UnitError(f"each is {self.each:g}, more than at_most", "Write less for one caller than for all")
+        if counts_rows and self.each is not None and not (self.each.is_integer() and self.each <= MOST_ROWS):
+            raise UnitError(f"each is {self.each:g} rows", f"Write a whole number up to {MOST_ROWS}")
         if self.window < SECOND:
             raise UnitError("the window is shorter than 1 s", "Write 1s or longer")
         return self
@@ -98,12 +106,17 @@ class Output(Section):
     sum: float | None = Field(default=None, allow_inf_nan=False)
     """The numbers of each row add up to this."""
     tolerance: float = Field(default=0.001, ge=0, allow_inf_nan=False)
-    """By how much a sum may differ."""
+    """By how much a sum may differ, or a number fall where it should rise."""
     not_above: Annotated[tuple[Name, ...], BeforeValidator(_listed)] = Field(default=(), max_length=4, strict=False)
     """No number is above that of another output or input, named here: element by element, or its only number of the
     row. NAME[COLUMN]: one of the numbers of the row, counted from 0. One name, or a list."""
     not_below: Annotated[tuple[Name, ...], BeforeValidator(_listed)] = Field(default=(), max_length=4, strict=False)
     """Likewise: no number is below."""
+    rises_with: Annotated[tuple[Name, ...], BeforeValidator(_listed)] = Field(default=(), max_length=4, strict=False)
+    """Where two neighbouring rows of a request differ in this input alone, the row with more of it has no smaller last
+    number in the output. NAME or NAME[COLUMN], one or a list. The model has no text inputs."""
+    falls_with: Annotated[tuple[Name, ...], BeforeValidator(_listed)] = Field(default=(), max_length=4, strict=False)
+    """Likewise: no larger one."""
     mean: Mean | None = None
     """The mean of a window is like those of the windows before it. Absent: it is not watched."""
     budget: Annotated[tuple[Budget, ...], BeforeValidator(_listed)] = Field(
@@ -126,10 +139,18 @@ class Output(Section):
             "sum": self.sum is not None,
             "not_above": bool(self.not_above),
             "not_below": bool(self.not_below),
+            "rises_with": bool(self.rises_with),
+            "falls_with": bool(self.falls_with),
             "mean": self.mean is not None,
             "budget": bool(self.budget),
         }
         return tuple(guard for guard in GUARDS if on[guard])
+
+    @property
+    def limits(self) -> list[tuple[Guard, str]]:
+        """The guards that name another tensor, and which."""
+        named = (self.not_above, self.not_below, self.rises_with, self.falls_with)
+        return [(guard, text) for guard, texts in zip(LIMITS, named, strict=True) for text in texts]
 
     def action(self, guard: Guard) -> Action:
         """What comes of its violation."""
@@ -158,8 +179,8 @@ class Output(Section):
             if action == "clip" and guard not in CLIPPED and (chosen or not set(CLIPPED) & set(self.guards)):
                 how = f"Only {', '.join(CLIPPED)} can be clipped: choose flag or fallback"
                 raise UnitError(f"on_violation clips {guard}", how)
-        if len(self.not_above) + len(self.not_below) > MOST_LIMITS:
-            raise UnitError("not_above and not_below name too many tensors", f"Name at most {MOST_LIMITS} in both")
+        if len(self.limits) > MOST_LIMITS:
+            raise UnitError(f"{', '.join(LIMITS)} name too many tensors", f"Name at most {MOST_LIMITS} in all")
         return self
 
 

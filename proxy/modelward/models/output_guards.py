@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import atan, cos, inf, pi, sin, sqrt
 from typing import Any
 
-from modelward.config.outputs import MOST_ROWS, Budget, Guard, Mean, Output
+from modelward.config.outputs import MOST_ROWS, Budget, Mean, Output
 from modelward.problem import Problem
 from modelward.suggest import suggestion
 from modelward.tensors import TensorSpec
@@ -20,7 +20,7 @@ DEGREES = 29  # of freedom: modelward_native/outputs/mean.h judges no window bef
 NO_MEAN = (1, 1, 0.0, inf, 0)
 
 Limit = tuple[str, bool, int, int]
-NativeBudget = tuple[str, int, float, int, float, float, int]
+NativeBudget = tuple[str, int, float, int, float, float, int, int]
 
 
 @dataclass
@@ -37,7 +37,7 @@ class GuardedOutputs:
         self._names = [spec.name for spec in self.outputs]
         known = {name for name in self.settings if name in self._names}
         guarded = {name for name in known if self.settings[name].guards}
-        others = {_split(text, self._names)[0] for name in guarded for _, text in _limits(self.settings[name])}
+        others = {_split(text, self._names)[0] for name in guarded for _, text in self.settings[name].limits}
         # what bounds another output is read with it, guarded or not
         self._guarded = [name for name in self._names if name in guarded or name in others]
 
@@ -59,7 +59,7 @@ class GuardedOutputs:
             "actions": actions,
             "range": output.range or (-inf, inf),
             "sum": (output.sum or 0.0, output.tolerance),
-            "limits": [limit for kind, text in _limits(output) if (limit := self._limit(name, kind, text))],
+            "limits": [limit for kind, text in output.limits if (limit := self._limit(name, kind, text))],
             "mean": NO_MEAN if output.mean is None else _mean(output.mean),
             "budgets": [_budget(budget) for budget in output.budget],
         }
@@ -83,6 +83,8 @@ class GuardedOutputs:
             self._problem(name, f"{kind} names no other tensor of the model", text[:128], how)
             return None
         of_input = other not in self._names
+        if kind in ("rises_with", "falls_with"):
+            self._check_rows(name, kind, text, of_input)
         spec = self.inputs[inputs.index(other)] if of_input else self.outputs[self._names.index(other)]
         if spec.datatype == "BYTES":
             self._problem(name, f"{kind} names a tensor without numbers", f"{spec}", "Name another")
@@ -92,9 +94,13 @@ class GuardedOutputs:
             self._problem(name, f"{kind} names a column that is not there", f"{text[:128]}: {spec}", how)
         return kind, of_input, inputs.index(other) if of_input else self._guarded.index(other), column
 
-
-def _limits(output: Output) -> list[tuple[Guard, str]]:
-    return [*(("not_above", text) for text in output.not_above), *(("not_below", text) for text in output.not_below)]
+    def _check_rows(self, name: str, kind: str, text: str, of_input: bool) -> None:
+        if not of_input:
+            self._problem(name, f"{kind} names an output", text[:128], "Name an input, or use not_above and not_below")
+        texts = [spec.name for spec in self.inputs if spec.datatype == "BYTES"]
+        if texts:
+            why = f"rows are compared number by number, and the input {texts[0]} is text"
+            self._problem(name, f"the model has no {kind}", why, f"Leave {kind} out")
 
 
 def _split(text: str, names: Sequence[str]) -> tuple[str, int]:
@@ -109,7 +115,8 @@ def _budget(budget: Budget) -> NativeBudget:
     if of == "sum" and budget.at_most is not None:
         at_most, unit = MOST_ROWS, budget.at_most / MOST_ROWS
     part = -(-budget.window // WINDOW_PARTS)
-    return of, budget.label or 0, budget.above or 0.0, at_most, unit, budget.share or 0.0, part
+    each = int(budget.each / unit) if budget.each and unit else int(budget.each or 0)
+    return of, budget.label or 0, budget.above or 0.0, at_most, unit, budget.share or 0.0, part, each
 
 
 def _mean(mean: Mean) -> tuple[int, int, float, float, int]:

@@ -120,3 +120,44 @@ def test_whatever_an_upstream_writes_is_checked_in_its_bounds(random: Random, ty
 def test_it_takes_a_bounded_time() -> None:
     checked = guard(np.full((1, 30), 0.5, np.float32), finite=True, between=(0, 1))
     assert min(checked.measure(200) for _ in range(50)) < MOST_NS
+
+
+def follows(values: Array, kind: str, *inputs: Array, index: int = 0, column: int = -1, tolerance: float = 0.0) -> bool:
+    return guard(values, tolerance=tolerance).follows(kind, list(inputs), index, column)
+
+
+def test_a_number_rises_with_an_input_from_row_to_row_and_by_more_than_the_tolerance() -> None:
+    scores = np.array([[0.9, 0.1], [0.8, 0.2], [0.75, 0.25], [0.8, 0.2]], np.float32)
+    incomes = np.array([[1.0], [2.0], [3.0], [2.5]])
+    assert follows(scores, "rises_with", incomes)
+    assert not follows(scores, "falls_with", incomes)
+    assert not follows(scores[::-1].copy(), "rises_with", incomes)
+    assert follows(scores[::-1].copy(), "rises_with", incomes, tolerance=0.06)
+    assert not follows(np.array([[0.5], [nan]], np.float32), "rises_with", incomes[:2])
+    assert follows(scores[:1], "rises_with", incomes[:1])
+
+
+def test_rows_that_differ_in_anything_else_say_nothing() -> None:
+    falling = np.array([[0.5], [0.25]], np.float32)
+    rows = np.array([[1, 7, 3], [2, 7, 3]], np.int64)
+    assert not follows(falling, "rises_with", rows, column=0)
+    assert follows(falling, "rises_with", np.array([[1, 7, 3], [2, 7, 4]], np.int64), column=0)
+    assert follows(falling, "rises_with", np.array([[1, 6, 3], [1, 7, 3], [2, 8, 3]], np.int64)[1:], column=0)
+    of_all = np.array([5], np.uint8)  # one for both rows
+    assert not follows(falling, "rises_with", of_all, rows, index=1, column=0)
+    assert follows(falling, "rises_with", np.array([5, 6], np.uint8), rows, index=1, column=0)
+
+
+@pytest.mark.parametrize("rows", [np.zeros((3, 2)), np.zeros((2, 1)), np.zeros(1)])
+def test_an_input_without_such_a_column_in_each_row_cannot_vouch(rows: Array) -> None:
+    assert not follows(np.zeros((4, 1), np.float32), "rises_with", rows, column=1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 4), st.integers(0, 40), st.integers(0, 6), st.integers(0, 9))
+def test_rows_are_read_in_their_bounds_whatever_their_shapes(
+    rows: int, columns: int, size: int, column: int, other: int
+) -> None:
+    values, input_, second = np.zeros((rows, columns), np.float32), np.arange(size, dtype=np.uint8), np.zeros(other)
+    told = follows(values, "rises_with", input_, second, column=column)
+    assert told == (rows < 2 or size == 0 or (size % rows == 0 and column < size // rows))

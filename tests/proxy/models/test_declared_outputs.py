@@ -41,3 +41,17 @@ def test_one_output_alone_holds_the_class_scores() -> None:
     two = (spec("a", "FP32", -1, 2), spec("b", "FP64", -1))
     with pytest.raises(ProblemsFound, match="two outputs hold class scores"):
         declared_outputs({"a": Output(classes=True), "b": Output(classes=True)}, (), two, "")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "name", "said"),
+    [
+        ((spec("x", "FP32", -1, 2),), "scores", "names no other tensor"),
+        ((spec("x", "FP32", -1, 2),), "image", "rises_with names an output"),
+        ((spec("x", "FP32", -1, 2),), "x[2]", "a column that is not there"),
+        ((spec("x", "FP32", -1, 2), spec("city", "BYTES", -1)), "x[1]", "the model has no rises_with"),
+    ],
+)
+def test_a_score_rises_with_a_number_among_numbers(inputs: tuple[TensorSpec, ...], name: str, said: str) -> None:
+    with pytest.raises(ProblemsFound, match=said):
+        declared_outputs({"scores": Output(rises_with=(name,))}, inputs, OUTPUTS, "")
