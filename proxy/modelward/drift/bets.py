@@ -3,8 +3,8 @@
 A rank is uniform in [0, 1] while nothing has changed (ranks.py) and is cut into LEVELS. A bet on level l pays
 table[l], and what it has made is evidence: after a change the product of its payments grows as exp(rows * KL), where
 KL is how unlike uniform the ranks are, as far as this bet sees it. Fixed bets are on a move of the mean or scale, in
-sizes that differ by a factor of two, and on more rows at an end. Learnt bets are on more of what was seen lately,
-whatever it is: they see a gap, a new cluster, a category that comes or goes.
+sizes that differ by a factor of two, on more rows at an end, and on more rows of a range: a cluster, a category. Learnt
+bets are on more of what was seen lately, whatever it is: they see a gap, a new cluster, a category that comes or goes.
 
 Tolerance: where the true distribution of levels differs from uniform by at most `tolerance` in total variation, a bet
 pays at most 1 + tolerance * (highest - lowest payment) in the mean. Divided by that, it pays nothing for such changes.
@@ -36,15 +36,26 @@ STAKES = 0.7
 PRIOR = 0.5
 RARE = (3.0, 30.0)
 """What a bet on one end, a tail or all of its 64th, pays there beside 1."""
-FIXED = 2 * len(SHIFTS) + len(SCALES) + 4 * len(RARE)
+RANGES = ((1, 1), (2, 1), (4, 2))
+"""Widths of ranges and how far apart they begin, in cells."""
+GAINS = (0.1, 0.3)
+"""Of a bet on a range: this part of all rows comes to lie there, beside those that did."""
+_RANGES = [(begin, width) for width, apart in RANGES for begin in range(0, CELLS - width + 1, apart)]
+_SHAPES = 2 * len(SHIFTS) + len(SCALES) + 4 * len(RARE)
+FIXED = _SHAPES + len(GAINS) * len(_RANGES)
 BETS = FIXED + len(MEMORIES)
+RANGES_WEIGH = 8.0
+"""All bets on ranges together, where each other bet weighs 1."""
 
 Doubles = npt.NDArray[np.float64]
+
+_CELL = np.zeros((LEVELS, CELLS))
+_CELL[np.arange(LEVELS), np.clip((np.arange(LEVELS) - 1) * CELLS // EQUAL, 0, CELLS - 1)] = 1.0
 
 
 def fixed_tables() -> Doubles:
     """(LEVELS, FIXED) payments: ranks of values from N(shift, 1) or N(0, scale) among values from N(0, 1); more values
-    at an end."""
+    at an end, or in a range."""
     usual = NormalDist()
     edges = [usual.inv_cdf(edge) for edge in np.cumsum(WIDTHS)[:-1].tolist()]
     moved = [NormalDist(sign * shift, 1) for shift in SHIFTS for sign in (1, -1)]
@@ -53,8 +64,18 @@ def fixed_tables() -> Doubles:
     tables = np.diff(below, axis=1).T / WIDTHS[:, None]
     ends = [np.isin(np.arange(LEVELS), end) for end in ([0], [0, 1], [LEVELS - 1], [LEVELS - 2, LEVELS - 1])]
     rare = np.array([1.0 + pays * end for end in ends for pays in RARE]).T
-    payments: Doubles = np.concatenate([tables, rare / (WIDTHS @ rare)], axis=1)
+    inside = np.array([_CELL[:, begin : begin + width].sum(axis=1) for begin, width in _RANGES]).T
+    more = [(1.0 - gain) + gain * inside / (WIDTHS @ inside) for gain in GAINS]
+    payments: Doubles = np.concatenate([tables, rare / (WIDTHS @ rare), *more], axis=1)
     return payments
+
+
+def weights() -> Doubles:
+    """(BETS,) of each bet in the mean over all; their sum is 1."""
+    each = np.ones(BETS)
+    each[_SHAPES:FIXED] = RANGES_WEIGH / (FIXED - _SHAPES)
+    shares: Doubles = each / each.sum()
+    return shares
 
 
 def tolerant(tables: Doubles, tolerance: float) -> Doubles:
@@ -68,10 +89,6 @@ def level_of(rank: Doubles) -> npt.NDArray[np.uint8]:
     """Levels of ranks in [0, 1]."""
     inner = np.minimum((rank * EQUAL).astype(np.uint8), EQUAL - 1) + 1
     return np.where(rank < TAIL, 0, np.where(rank >= 1.0 - TAIL, LEVELS - 1, inner)).astype(np.uint8)
-
-
-_CELL = np.zeros((LEVELS, CELLS))
-_CELL[np.arange(LEVELS), np.clip((np.arange(LEVELS) - 1) * CELLS // EQUAL, 0, CELLS - 1)] = 1.0
 
 
 class LearntBets:

@@ -19,7 +19,7 @@ from math import log
 import numpy as np
 import numpy.typing as npt
 
-from modelward.drift.bets import BETS, FIXED, LEVELS, LearntBets, fixed_tables, tolerant
+from modelward.drift.bets import BETS, FIXED, LEVELS, LearntBets, fixed_tables, tolerant, weights
 
 HIGHEST = 30.0
 """Nats above an alarm where sums stop growing, so that they come down again in bounded time."""
@@ -34,6 +34,7 @@ class Evidence:
         self._logs = tolerant(fixed_tables(), tolerance)
         self._learnt = LearntBets(signals, tolerance)
         self.alarm_at = log(2.0 * max(signals, 1) * false_alarms)
+        self._weights = weights()
         self._sums = np.full((signals, BETS), -np.inf)
         self._cusums = np.zeros((signals, BETS))
         self._began = np.zeros((signals, BETS))
@@ -56,7 +57,7 @@ class Evidence:
         top = self._sums.max(axis=1, keepdims=True)
         if not np.isfinite(top).all():
             return np.full(len(self._sums), -np.inf)
-        mean: Doubles = np.log(np.exp(self._sums - top).mean(axis=1)) + top[:, 0]
+        mean: Doubles = np.log(np.exp(self._sums - top) @ self._weights) + top[:, 0]
         return mean
 
     def since(self) -> Doubles:

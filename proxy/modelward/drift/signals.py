@@ -6,7 +6,7 @@
 | `missing values` | how many columns of a row are missing |
 | `whole numbers` | how many of a row are whole, of those columns that seldom were: rounding, another type |
 | `direction 1`, ... | combinations of columns that vary most and least: correlations that break |
-| `cluster` | which of a few groups of rows: a mix that changes |
+| `cluster of 16`, ... | which of a few groups of rows, large and small ones: a mix that changes |
 
 All become bins (uint8): 0 is missing, the last is a value of a category that was not known.
 """
@@ -24,7 +24,7 @@ from modelward.drift.table import Column, Doubles, Kind, Table
 from modelward.score.kmeans import centroids, nearest
 
 DIRECTIONS = 8
-CLUSTERS = 16
+CLUSTERS = (16, 6)
 FEWEST_COLUMNS = 2
 """From which on there are combinations to watch."""
 SELDOM = 0.5
@@ -62,7 +62,7 @@ class Signals:
     centre: Doubles
     scale: Doubles
     directions: Doubles
-    groups: npt.NDArray[np.float32]
+    groups: tuple[npt.NDArray[np.float32], ...]
     fractional: npt.NDArray[np.intp]
 
     @classmethod
@@ -83,7 +83,8 @@ class Signals:
         centre, scale = centre[numbers], scale[numbers]
         z = _standardised(values[:, numbers], centre, scale)
         directions = _directions(z)
-        groups = np.empty((0, 0), np.float32) if few else _ordered(centroids(z.astype(np.float32), CLUSTERS, rng)[0])
+        points = z.astype(np.float32)
+        groups = () if few else tuple(_ordered(centroids(points, count, rng)[0]) for count in CLUSTERS)
         plan = cls(table.columns, (), numbers, centre, scale, directions, groups, fractional)
         names = [*table.columns, *plan._derived_columns()]
         matrix = plan.matrix(table)
@@ -94,7 +95,7 @@ class Signals:
         derived = [Column("missing values", Kind.NUMBER)] if len(self.columns) >= FEWEST_COLUMNS else []
         derived += [Column("whole numbers", Kind.NUMBER)] if len(self.fractional) else []
         derived += [Column(f"direction {i + 1}", Kind.NUMBER) for i in range(self.directions.shape[1])]
-        return [*derived, Column("cluster", Kind.NUMBER)] if len(self.groups) else derived
+        return derived + [Column(f"cluster of {len(each)}", Kind.NUMBER) for each in self.groups]
 
     def matrix(self, table: Table) -> Doubles:
         """(rows, signals) values."""
@@ -108,8 +109,8 @@ class Signals:
         if self.directions.shape[1] or len(self.groups):
             z = _standardised(values[:, self.numbers], self.centre, self.scale)
             parts.append(z @ self.directions)
-            if len(self.groups):
-                parts.append(nearest(z.astype(np.float32), self.groups)[:, None].astype(np.float64))
+            points = z.astype(np.float32)
+            parts += [nearest(points, each)[:, None].astype(np.float64) for each in self.groups]
         return np.concatenate(parts, axis=1)
 
     def bins(self, matrix: Doubles) -> Bins:
