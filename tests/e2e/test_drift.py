@@ -56,19 +56,22 @@ def test_a_change_of_what_clients_send_is_reported_with_its_features_and_its_beg
     random = np.random.default_rng(1)
     quiet = sent(server, random, rows=1500)
     assert quiet["state"] == "quiet" and report(server)[0] == 0
+    assert {each["name"] for each in quiet["inputs"]["profile"]} == {f"x[{i}]" for i in range(FEATURES)}
     told = sent(server, random, rows=quiet["outputs"]["rows"] + 1000, moved=3)
     assert told["state"] == "moved" and told["cause"] == "world"
     moved = {each["name"]: each for each in told["inputs"]["signals"] if each["moved"]}
     assert moved["x[2]"]["after"]["median"] - moved["x[2]"]["before"]["median"] == pytest.approx(3, abs=0.5)
     assert "y[2]" in {each["name"] for each in told["outputs"]["signals"] if each["moved"]}
     assert told["training"]["state"] == "moved"
+    farthest = told["inputs"]["profile"][0]
+    assert farthest["name"] == "x[2]" and farthest["distance"] > 0.5
 
     picture = tmp_path / "drift.png"
     ended = modelward("drift", "report", "--admin", server.admin, "--plot", str(picture))
     assert ended.returncode == 1 and "x[2]" in ended.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
     drawn = modelward("drift", "report", "--admin", server.admin, "--plot", "terminal")
-    assert "█" in drawn.stdout
+    assert "█" in drawn.stdout and "against the profile: x[2]" in drawn.stdout
 
     assert server.metric("modelward_drift", model="m", version="1", side="inputs") == 1
     assert server.metric("modelward_drift_alarms_total", model="m", version="1", side="outputs") == 1

@@ -19,6 +19,7 @@ CAUSES = {
     "unclear": "whose change it is cannot be told: no other version has had enough requests since",
 }
 TITLES = {"training": "likeness to the training data"}
+FAR, MOST_FAR = 0.01, 12
 SIDES = ("inputs", "outputs", "training")
 
 
@@ -40,6 +41,13 @@ def _side(name: str, side: Mapping[str, Any]) -> Iterator[RenderableType]:
     if side["since"] is not None:
         words.append(f", since {time_of(side['since'])}")
     yield words
+    if far := against_profile(side):
+        table = Table(
+            "feature", "rows elsewhere than in training", "missing", title="against the profile", title_justify="left"
+        )
+        for each in far:
+            table.add_row(*map(Text, (plain(each["name"]), f"{each['distance']:.0%}", f"{each['missing']:.1%}")))
+        yield table
     moved = [signal for signal in side["signals"] if signal["moved"]]
     if not moved:
         return
@@ -47,6 +55,11 @@ def _side(name: str, side: Mapping[str, Any]) -> Iterator[RenderableType]:
     for signal in moved:
         table.add_row(*map(Text, _row(signal)))
     yield table
+
+
+def against_profile(side: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Features of which a percent of the rows or more lie elsewhere than in training, the farthest first."""
+    return [each for each in side.get("profile", ()) if each["distance"] >= FAR][:MOST_FAR]
 
 
 def _row(signal: Mapping[str, Any]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from modelward.drift.table import Chosen, Column, Kind, Table, inputs_of, output
 from modelward.drift.watch import Watch
 from modelward.drift.whose import cause
 from modelward.observe.batch import Batch
+from modelward.observe.source import Source
 from modelward.telemetry.snapshot import DriftSnapshot
 
 MOST_VERSIONS = 32
@@ -51,6 +52,7 @@ class DriftEvent:
 class _Version:
     digest: str
     settings: Drift
+    source: Source | None = None
     watches: dict[str, Watch] = field(default_factory=dict)
     second: int = 0
     rows: int = 0
@@ -100,7 +102,7 @@ class DriftMonitor:
                 return None
             cause = str(self._cause(*key))
             facts = {"model": key[0], "version": key[1], "digest": version.digest, "cause": cause}
-            return version_of(version.watches, **facts, **_told(version.settings))
+            return version_of(version.watches, version.source, **facts, **_told(version.settings))
 
     def cause(self, model: str, version: str) -> Cause:
         with self._lock:
@@ -121,6 +123,7 @@ class DriftMonitor:
         found = self._versions.get(key)
         if found is None or found.digest != digest or found.settings != settings:
             found = self._versions[key] = _Version(digest, settings)
+        found.source = batch.source
         self._versions.move_to_end(key)
         while len(self._versions) > MOST_VERSIONS:
             self._versions.popitem(last=False)

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from modelward.drift.against import against_training
 from modelward.drift.change import Side, began, change
 from modelward.drift.samples import KEPT
 from modelward.drift.table import Kind
 from modelward.drift.watch import Watch
+from modelward.observe.source import Source
 
 UNIFORM = Side((np.arange(KEPT) + 0.5) / KEPT, np.zeros(KEPT, np.uint64))
 SHOWN = 12
@@ -62,9 +64,11 @@ def side_of(watch: Watch) -> dict[str, Any]:
     return told
 
 
-def version_of(watches: Mapping[str, Watch], **told: Any) -> dict[str, Any]:
-    """watches: by side. told: what else is known of the version."""
+def version_of(watches: Mapping[str, Watch], source: Source | None = None, **told: Any) -> dict[str, Any]:
+    """watches: by side. source: what the version's observations are of. told: what else is known of the version."""
     sides = {side: side_of(watch) for side, watch in watches.items()}
+    if "inputs" in sides:
+        sides["inputs"]["profile"] = against_training(watches["inputs"], source) if source is not None else []
     states = [each["state"] for each in sides.values()]
     state = next((each for each in ("moved", "learning") if each in states), "quiet")
     return {**told, "state": state, **sides}

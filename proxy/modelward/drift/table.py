@@ -120,9 +120,12 @@ def _elements(name: str, array: npt.NDArray[np.object_] | Doubles) -> Iterator[t
 
 
 def _spaced(columns: list[tuple[Column, Doubles]], most: int = MOST_COLUMNS) -> list[tuple[Column, Doubles]]:
-    if len(columns) <= most:
-        return columns
-    return [columns[i] for i in np.linspace(0, len(columns) - 1, most).astype(int).tolist()]
+    return [columns[i] for i in spaced(len(columns), most)]
+
+
+def spaced(count: int, most: int = MOST_COLUMNS) -> list[int]:
+    """Which of so many columns are watched."""
+    return list(range(count)) if count <= most else np.linspace(0, count - 1, most).astype(int).tolist()
 
 
 def _table(batch: Batch, columns: list[tuple[Column, Doubles]], rows: Chosen) -> Table:

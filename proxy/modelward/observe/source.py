@@ -27,6 +27,22 @@ class Tensor(NamedTuple):
         return cls(str(name), str(datatype), tuple(map(int, shape)))
 
 
+class Trained(NamedTuple):
+    """A feature of the training rows, by its index. edges: between bars, rising; shares: of the rows in each of the
+    bars, one more (`modelward.score.marginals`)."""
+
+    feature: int
+    edges: tuple[float, ...]
+    shares: tuple[float, ...]
+
+    @classmethod
+    def decode(cls, told: Sequence[Any]) -> Trained:
+        feature, edges, shares = told
+        if len(shares) != len(edges) + 1:
+            raise ValueError("bars without as many shares")
+        return cls(int(feature), tuple(map(float, edges)), tuple(map(float, shares)))
+
+
 class SourceError(ValueError):
     """A description that cannot be read."""
 
@@ -36,6 +52,7 @@ class Source:
     """digest: of the version's files, empty where an upstream runs it. share: of its requests that are observed.
     layout: (name, kind, elements per row) of each input of its profile, as `modelward.score.layout.plan` takes them;
     None without one. batched: the first dimension of all tensors is the row. classes: outputs that hold class scores.
+    trained: how features whose drift is watched are distributed in the training rows.
     """
 
     model: str
@@ -47,6 +64,7 @@ class Source:
     batched: bool
     layout: tuple[tuple[str, int, int], ...] | None = None
     classes: tuple[str, ...] = field(default=())
+    trained: tuple[Trained, ...] = field(default=())
 
     @property
     def key(self) -> tuple[str, str]:
@@ -77,6 +95,7 @@ class Source:
             "batched": self.batched,
             "layout": self.layout,
             "classes": self.classes,
+            "trained": self.trained,
         }
         return json.dumps(told).encode()
 
@@ -98,6 +117,7 @@ class Source:
                 bool(told["batched"]),
                 None if layout is None else tuple((str(name), int(kind), int(count)) for name, kind, count in layout),
                 tuple(map(str, told["classes"])),
+                tuple(map(Trained.decode, told["trained"])),
             )
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise SourceError(f"a description of a source cannot be read: {error}") from None
