@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from loadtests.detection import attackers, crowd, tables, toolbox, victims
 from loadtests.detection.arena import Arena, arena, folder
@@ -24,25 +24,27 @@ from loadtests.detection.victims import Victim
 from loadtests.detection.walks import Target
 from loadtests.detection.warming import ROWS, warm
 from loadtests.tools import machine, results
+from loadtests.tools.progress import Told, progress
 from loadtests.tools.results import Bar, table
 
 VICTIMS = ("magic-mlp", "cardio-mlp", "annthyroid-mlp", "pageblocks-mlp", "spambase-logistic", "digits-mlp")
 TARGETS, QUICK = 4, 1
 IDENTITIES = (1, 10, 100)
-COPIES = 6  # models of each victim: an attack is alone in its model
+COPIES, QUICK_COPIES = 6, 3  # models of each victim: an attack is alone in its model
 PER_SECOND = 20.0
 TENANTS = 200  # of each model, each with a request a second
-MINUTES, QUICK_MINUTES = 45.0, 5.0  # of guarded attacks; those that have not begun by then are left out
+MINUTES, QUICK_MINUTES = 45.0, 8.0  # of the guarded part; attacks that have not ended by then are left out
 UNGUARDED_PERCENT, GUARDED_PERCENT, ADAPTIVE_PERCENT = 90.0, 10.0, 25.0
 FOR_IMAGES = ("Square (ART)", "ZOO (ART)")
 DETECTION: Mapping[str, Any] = {"mode": "act"}
+LATE_SECONDS = 0.9  # the guard holds answers for a second at least
 
 Aims = Sequence[tuple[Victim, Sequence[Target]]]
 
 
 @dataclass(frozen=True)
 class Scale:
-    """copies: models of each victim. rows: of honest tenants before the attacks. minutes: of these."""
+    """copies: models of each victim. rows: of honest tenants before the attacks. minutes: of both together."""
 
     copies: int
     rows: int
@@ -62,7 +64,27 @@ their queries, and are in no bar; ours are.
 Guarded: `detection: {{mode: act}}`. Each attack asks {PER_SECOND:.0f} times a second, from 1, 10 or 100 identities in
 turn that have not been seen before, while {TENANTS} honest tenants ask once a second each; before, the guard has seen
 {ROWS:,} of their rows. Each victim is served as {COPIES} models, in which one attack follows the other; "first" counts
-those alone that were the first in their model. Told: the median number of queries that the model itself answered."""
+those alone that were the first in their model. Told: the median number of queries that the model itself answered. An
+identity that is refused, or whose answers are held back, asks no more; an attack ends when none is left, or after 400
+rows in a row without the model's own answer. Attacks that have not ended when the time is over are in no figure."""
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """outcomes: of attacks that ended. cut: that were under way when the time was over. planned: in all. restricted:
+    honest tenants."""
+
+    outcomes: Sequence[Outcome] = ()
+    cut: int = 0
+    planned: int = 0
+    restricted: int = 0
+
+    def __str__(self) -> str:
+        left = self.planned - len(self.outcomes) - self.cut
+        return (
+            f"Of {self.planned:,} guarded attacks {len(self.outcomes):,} ended; {self.cut:,} were under way when the "
+            f"time was over, and {left:,} had not begun."
+        )
 
 
 def unguarded(running: Arena, aims: Aims, attacks: Sequence[str], folder: Path) -> Iterator[Outcome]:
@@ -77,10 +99,9 @@ def unguarded(running: Arena, aims: Aims, attacks: Sequence[str], folder: Path) 
     yield from attackers.run(Plan(running.server.grpc, {victim.name: victim for victim, _ in aims}, [lane]), folder)
 
 
-def guarded(
-    place: Path, aims: Aims, attacks: Sequence[str], told: Callable[[str], None], scale: Scale
-) -> tuple[list[Outcome], int]:
-    """Outcomes, and how many honest tenants were restricted. place: for the server's files. told: gets what happens."""
+def guarded(place: Path, aims: Aims, attacks: Sequence[str], told: Told, scale: Scale) -> Guarded:
+    """place: for the server's files. told: gets what happens."""
+    ends = time.monotonic() + scale.minutes * 60
     known = {victim.name: victim for victim, _ in aims}
     lanes = {
         f"{victim.name}-{copy}": _lane(f"{victim.name}-{copy}", victim, trials)
@@ -91,6 +112,7 @@ def guarded(
     tenants = [f"tenant-{i}" for i in range(TENANTS)]
     strangers = [name for lane in lanes.values() for trial in lane for name in trial.keys]
     outcomes: list[Outcome] = []
+    planned = sum(map(len, lanes.values()))
     with arena(place, models, [*tenants, *strangers], DETECTION) as running:
         port, keys = running.server.grpc, [running.keys[tenant] for tenant in tenants]
         streams = [Stream(model, victim.table, keys, seed) for seed, (model, victim) in enumerate(models.items())]
@@ -103,11 +125,21 @@ def guarded(
             Watcher(running.admin) as watcher,
             Crowd(crowd.Plan(port, streams, per_second=1.0), place),
         ):
-            for outcome in attackers.run(Plan(port, known, ready, scale.minutes * 60), place):
+            for outcome in attackers.run(Plan(port, known, ready, ends - time.monotonic(), LATE_SECONDS), place):
                 outcomes.append(outcome)
-                told(f"{len(outcomes)} of {sum(map(len, ready))} attacks are over")
+                told(_standing(outcomes, planned))
+    ended = [outcome for outcome in outcomes if not outcome.cut]
     restricted = {key for key, suspect in watcher.suspects.items() if key[0] in set(tenants) and suspect.restricted}
-    return outcomes, len(restricted)
+    return Guarded(ended, len(outcomes) - len(ended), planned, len(restricted))
+
+
+def _standing(outcomes: Sequence[Outcome], planned: int) -> str:
+    """How many attacks are over, and which succeed how often, so far."""
+    rates = []
+    for attack in sorted({outcome.attack for outcome in outcomes}):
+        of_it = _of(outcomes, attack)
+        rates.append(f"{attack} {sum(outcome.after is not None for outcome in of_it)}/{len(of_it)}")
+    return f"{len(outcomes)} of {planned} attacks are over: {', '.join(rates)}"
 
 
 Dealt = Sequence[tuple[str, int, int, Target]]  # attack, identities, seed, row
@@ -146,24 +178,25 @@ def stored() -> list[Outcome]:
     return [Outcome(**each) for each in json.loads((results.FOLDER / "evasion.json").read_text())["outcomes"]]
 
 
-def report(outcomes: Sequence[Outcome], guard: Sequence[Outcome]) -> str:
+def report(outcomes: Sequence[Outcome], guard: Guarded) -> str:
     """By attack: unguarded for each victim, then guarded for each number of identities."""
+    ended = guard.outcomes
     names, rows = list(dict.fromkeys(outcome.victim for outcome in outcomes)), []
     for attack in dict.fromkeys(outcome.attack for outcome in outcomes):
         of_it = _of(outcomes, attack)
         each = [_percent([o for o in of_it if o.victim == name]) for name in names]
         rows.append((attack, *each, _percent(of_it), _median([o.after for o in of_it if o.after is not None])))
     parts = ["Success in percent, unguarded:", table(("attack", *names, "all", "after"), rows)]
-    for count in sorted({outcome.identities for outcome in guard}):
+    for count in sorted({outcome.identities for outcome in ended}):
         rows, columns = [], ("attack", "attacks", *names, "all", "first", "told")
-        for attack in dict.fromkeys(outcome.attack for outcome in guard):
-            of_it = [outcome for outcome in _of(guard, attack) if outcome.identities == count]
+        for attack in dict.fromkeys(outcome.attack for outcome in ended):
+            of_it = [outcome for outcome in _of(ended, attack) if outcome.identities == count]
             each = [_percent([o for o in of_it if o.victim == name]) for name in names]
             first = [outcome for outcome in of_it if outcome.place == 0]
             told = _median([outcome.told for outcome in of_it])
             rows.append((attack, str(len(of_it)), *each, _percent(of_it), _percent(first), told))
         parts += [f"Guarded, {count} {'identity' if count == 1 else 'identities'}:", table(columns, rows)]
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, str(guard)] if guard.planned else parts)
 
 
 def _percent(outcomes: Sequence[Outcome]) -> str:
@@ -178,7 +211,7 @@ def _of(outcomes: Sequence[Outcome], attack: str) -> list[Outcome]:
     return [outcome for outcome in outcomes if outcome.attack == attack]
 
 
-def bars(outcomes: Sequence[Outcome], guard: Sequence[Outcome], restricted: int) -> list[Bar]:
+def bars(outcomes: Sequence[Outcome], guard: Guarded) -> list[Bar]:
     """That each attack is one without a guard, and is none with it."""
     found = []
     for attack in dict.fromkeys(outcome.attack for outcome in outcomes):
@@ -187,11 +220,11 @@ def bars(outcomes: Sequence[Outcome], guard: Sequence[Outcome], restricted: int)
             found.append(Bar(f"{attack}, unguarded", figure, UNGUARDED_PERCENT, "%", at_most=False))
         bound = ADAPTIVE_PERCENT if ATTACKS[attack].guard else GUARDED_PERCENT
         for count in IDENTITIES:
-            of_it = [outcome for outcome in _of(guard, attack) if outcome.identities == count]
+            of_it = [outcome for outcome in _of(guard.outcomes, attack) if outcome.identities == count]
             if of_it:
                 found.append(Bar(f"{attack}, guarded, from {count}", success(of_it), bound, "%"))
-    if guard:
-        found.append(Bar("honest tenants restricted", restricted, 0, "of a model"))
+    if guard.planned:
+        found.append(Bar("honest tenants restricted", guard.restricted, 0, "of a model"))
     return found
 
 
@@ -203,7 +236,9 @@ def main() -> int:
     parser.add_argument("--attack", action="append", metavar="NAME", choices=ATTACKS, help="this one; may be repeated")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} row of each victim in place of {TARGETS}")
     parser.add_argument("--guarded", action="store_true", help="with a guard alone; the rest is as it is stored")
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="of guarded attacks (default: %(default)s)")
+    parser.add_argument(
+        "--minutes", type=float, help=f"of the guarded part (default: {MINUTES:.0f}, --quick {QUICK_MINUTES:.0f})"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     parser.add_argument("--write", action="store_true", help="replace the files in loadtests/results")
     arguments = parser.parse_args()
@@ -211,10 +246,11 @@ def main() -> int:
         print(f"no attackers: {toolbox.ABSENT}", file=sys.stderr)
         return 2
     attacks = arguments.attack or list(ATTACKS)
-    scale = Scale(1, ROWS, QUICK_MINUTES) if arguments.quick else Scale(COPIES, ROWS, arguments.minutes)
+    minutes = arguments.minutes or (QUICK_MINUTES if arguments.quick else MINUTES)
+    scale = Scale(QUICK_COPIES if arguments.quick else COPIES, ROWS, minutes)
     outcomes: list[Outcome] = []
     try:
-        with Console(stderr=True).status("victims learn") as status, folder("evasion") as place:
+        with progress("victims learn") as told, folder("evasion") as place:
             attacked = [victims.victim(each, arguments.tables) for each in arguments.only or VICTIMS]
             aims = [(victim, targets(victim, QUICK if arguments.quick else TARGETS)) for victim in attacked]
             if arguments.guarded:
@@ -223,27 +259,28 @@ def main() -> int:
                 with arena(place / "unguarded", {victim.name: victim for victim in attacked}, ["attacker"]) as running:
                     for outcome in unguarded(running, aims, attacks, place):
                         outcomes.append(outcome)
-                        status.update(f"unguarded: {outcome.victim}: {outcome.attack}")
-            guard, restricted = guarded(place / "guarded", aims, attacks, status.update, scale)
+                        told(f"unguarded: {outcome.victim}: {outcome.attack}")
+            guard = guarded(place / "guarded", aims, attacks, told, scale)
     except tables.Absent as error:
         print(f"no victims: {error}", file=sys.stderr)
         return 2
-    held = bars(outcomes, guard, restricted)
+    held = bars(outcomes, guard)
     body, facts = "\n\n".join([report(outcomes, guard), "\n".join(f"- {bar}" for bar in held)]), machine.facts()
     data = {
         **facts,
         "bars": {bar.name: bar.figure for bar in held},
         "outcomes": [asdict(outcome) for outcome in outcomes],
-        "guarded": [asdict(outcome) for outcome in guard],
+        "guarded": [asdict(outcome) for outcome in guard.outcomes],
+        "counts": {"planned": guard.planned, "cut": guard.cut, "restricted": guard.restricted},
     }
     print(json.dumps(data, indent=1) if arguments.json else body)
-    for outcome in [*outcomes, *guard]:
+    for outcome in [*outcomes, *guard.outcomes]:
         if outcome.error:
             print(f"{outcome.victim}: {outcome.attack} ended with {outcome.error}", file=sys.stderr)
     if arguments.write:
         command = machine.command("loadtests.evasion")
         results.write("evasion", results.document("Evasion of models", METHOD, facts, command, body), data)
-    return 0 if all(bar.reached for bar in held) and not any(each.error for each in [*outcomes, *guard]) else 1
+    return 0 if all(bar.reached for bar in held) and not any(each.error for each in [*outcomes, *guard.outcomes]) else 1
 
 
 if __name__ == "__main__":

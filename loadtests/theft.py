@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from sklearn.ensemble import ExtraTreesRegressor
 
 from loadtests.detection import oracle, tables, victims
@@ -25,6 +24,7 @@ from loadtests.detection.thieves import OFF_DISTRIBUTION, THIEVES, Loot
 from loadtests.detection.victims import Victim
 from loadtests.detection.warming import ROWS, warm
 from loadtests.tools import machine, results
+from loadtests.tools.progress import progress
 from loadtests.tools.results import Bar, table
 
 VICTIMS = ("magic-mlp", "cardio-forest", "annthyroid-mlp", "pageblocks-forest", "spambase-logistic", "digits-mlp")
@@ -278,7 +278,7 @@ def main() -> int:
     budgets = QUICK if arguments.quick else BUDGETS
     hauls: list[Haul] = []
     try:
-        with Console(stderr=True).status("victims learn") as status, folder("theft") as place:
+        with progress("victims learn") as told, folder("theft") as place:
             stolen = [victims.victim(name, arguments.tables) for name in arguments.only or VICTIMS]
             if arguments.guarded:
                 hauls += stored(budgets)
@@ -287,8 +287,8 @@ def main() -> int:
                 with arena(place / "unguarded", models, ["thief"]) as running:
                     for haul in unguarded(running, stolen, budgets, arguments.tables):
                         hauls.append(haul)
-                        status.update(f"unguarded: {haul.victim}: {haul.thief}")
-            caught, restricted = guarded(place / "guarded", stolen, budgets, arguments.tables, status.update)
+                        told(f"unguarded: {haul.victim}: {haul.thief}")
+            caught, restricted = guarded(place / "guarded", stolen, budgets, arguments.tables, told)
             hauls += caught
     except tables.Absent as error:
         print(f"no victims: {error}", file=sys.stderr)

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from loadtests.detection import oracle, tables, toolbox, walks
-from loadtests.detection.oracle import FULL, ROUNDED, TOP_CLASS, Identity, Oracle, Over, Wire
+from loadtests.detection.oracle import FULL, ROUNDED, TOP_CLASS, Identity, Oracle, OutOfTime, Over, Wire
 from loadtests.detection.targets import Attack
 from loadtests.detection.victims import Victim
 from loadtests.detection.walks import Target
@@ -77,29 +76,32 @@ class Trial:
 
 @dataclass(frozen=True)
 class Plan:
-    """seconds: after which no trial begins."""
+    """seconds: after which no trial begins, and those under way are cut off. late: as Wire's."""
 
     port: int
     victims: Mapping[str, Victim]
     lanes: Sequence[Sequence[Trial]]
     seconds: float = float("inf")
+    late: float = float("inf")
 
 
 @dataclass(frozen=True)
 class Outcome:
     """Of a trial. after: queries until it succeeded, None where it did not. how: answers by what they were. nearest: of
-    another label, relative to the distance that counts. place: in its lane, from 0. error: what ended it, mostly ""."""
+    another label, relative to the distance that counts. place: in its lane, from 0. error: what ended it, mostly "".
+    cut: it had not come to an end when the time was over."""
 
     victim: str
     attack: str
     identities: int
     after: int | None
     sent: int
-    refused: int  # identities
+    refused: int  # identities, and those whose answers were held back
     nearest: float
     how: Mapping[str, int]
     place: int
     error: str = ""
+    cut: bool = False
 
     @property
     def told(self) -> int:
@@ -107,7 +109,9 @@ class Outcome:
         return sum(count for how, count in self.how.items() if how in (FULL, ROUNDED, TOP_CLASS))
 
 
-def attempt(channel: Any, victim: Victim, trial: Trial, place: int = 0) -> Outcome:
+def attempt(channel: Any, plan: Plan, trial: Trial, place: int = 0, ends: float = float("inf")) -> Outcome:
+    """ends: on the monotonic clock."""
+    victim = plan.victims[trial.victim]
     kind = ATTACKS[trial.attack]
     random = np.random.default_rng(trial.seed)
     natural = (victim.table.owned, kind.natural, random) if kind.natural else None
@@ -118,31 +122,36 @@ def attempt(channel: Any, victim: Victim, trial: Trial, place: int = 0) -> Outco
         [Identity(key) for key in trial.keys],
         per_second=trial.per_second,
         natural=natural,
+        late=plan.late,
+        ends=ends,
     )
     target = trial.target
     eps = target.eps if kind.norm == 2 else target.largest
     asked = Oracle(wire, victim, target.row, target.label, eps, trial.budget, kind.norm)
-    error = ""
+    error, cut = "", False
     try:
-        with suppress(Over):
-            kind.make(victim)(asked, target, random)
+        kind.make(victim)(asked, target, random)
+    except OutOfTime:
+        cut = asked.succeeded_after is None
+    except Over:
+        pass
     except Exception as cause:  # noqa: BLE001 -- one that fails must not end the others; it is shown
         error = f"{type(cause).__name__}: {cause}"
     refused = len(trial.keys) - wire.identities_left
     nearest = float(asked.best / eps)
     return Outcome(
         trial.victim, trial.attack, len(trial.keys), asked.succeeded_after, wire.sent, refused, nearest,
-        dict(asked.how), place, error,
+        dict(asked.how), place, error, cut,
     )  # fmt: skip
 
 
 def _lane(plan: Plan, trials: Sequence[Trial]) -> None:
-    began = time.monotonic()
+    ends = time.monotonic() + plan.seconds
     with oracle.channel(plan.port) as channel:
         for place, trial in enumerate(trials):
-            if time.monotonic() - began > plan.seconds:
+            if time.monotonic() > ends:
                 return
-            outcome = attempt(channel, plan.victims[trial.victim], trial, place)
+            outcome = attempt(channel, plan, trial, place, ends)
             sys.stdout.write(json.dumps(asdict(outcome)) + "\n")
             sys.stdout.flush()
 

@@ -1,6 +1,7 @@
 """The model as its attackers see it: rows go in over gRPC, labels and scores come back, or nothing does.
 
 Attackers deal their rows to their identities in turn. An identity that is refused is given up; the next one asks again.
+So is one that gets labels alone, and these late.
 """
 
 from __future__ import annotations
@@ -35,19 +36,28 @@ class Answer:
     scores: Floats | None = None
 
 
+class Over(Exception):
+    """An attack has reached its end: it succeeded, its budget is spent, or no identity is left that is answered."""
+
+
+class OutOfTime(Over):
+    """It has reached none of these."""
+
+
 class Identity:
-    """One API key and what it has been told."""
+    """One API key. given_up: it was refused, or its answers are labels that come late."""
 
     def __init__(self, key: str) -> None:
         self.metadata = [("x-api-key", key)]
-        self.refused = False
+        self.given_up = False
 
 
 class Wire:
     """A victim that is served as `model`. Rows are standardised here, and raw as they are sent.
 
     per_second: 0 sends as many rows as fit into a request, as fast as they are answered. natural: rows, how many of
-    them are sent before each row that is asked, and chance: such an attacker looks more like other callers.
+    them are sent before each row that is asked, and chance: such an attacker looks more like other callers. late:
+    seconds after which a label alone comes late: the guard has held it back. ends: on the monotonic clock.
     """
 
     def __init__(
@@ -59,12 +69,16 @@ class Wire:
         *,
         per_second: float = 0.0,
         natural: tuple[Floats, int, np.random.Generator] | None = None,
+        late: float = float("inf"),
+        ends: float = float("inf"),
     ) -> None:
         self._infer = channel.unary_unary(client.INFER)
         self._model = model
         self._victim = victim
         self._identities = list(identities)
         self._natural = natural
+        self._late = late
+        self._ends = ends
         self._next = 0
         self._pause = 1 / per_second if per_second else 0.0
         self._due = 0.0
@@ -72,10 +86,10 @@ class Wire:
 
     @property
     def identities_left(self) -> int:
-        return sum(not identity.refused for identity in self._identities)
+        return sum(not identity.given_up for identity in self._identities)
 
     def ask(self, rows: Floats) -> list[Answer]:
-        """An answer for each row; REFUSED for those that came after the last identity was refused."""
+        """An answer for each row; REFUSED for those after which no identity is left. Raises OutOfTime."""
         size = 1 if self._pause else AT_ONCE
         answers: list[Answer] = []
         for at in range(0, len(rows), size):
@@ -91,6 +105,8 @@ class Wire:
         raw = self._victim.table.raw(rows)
         while (identity := self._turn()) is not None:
             self._wait()
+            if (began := time.monotonic()) > self._ends:
+                raise OutOfTime
             self.sent += len(raw)
             try:
                 request = client.request(self._model, {INPUT: raw})
@@ -98,16 +114,18 @@ class Wire:
             except grpc.RpcError as error:
                 if error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:
                     raise
-                identity.refused = True
+                identity.given_up = True
                 continue
-            return read(encoded, self._victim.scores(rows), self._victim.fallback)
+            answers = read(encoded, self._victim.scores(rows), self._victim.fallback)
+            identity.given_up = time.monotonic() - began > self._late and all(map(label_alone, answers))
+            return answers
         return [Answer(REFUSED)] * len(raw)
 
     def _turn(self) -> Identity | None:
         for _ in self._identities:
             identity = self._identities[self._next % len(self._identities)]
             self._next += 1
-            if not identity.refused:
+            if not identity.given_up:
                 return identity
         return None
 
@@ -136,14 +154,15 @@ def _how(told: Floats, exact: Floats, fallback: Floats) -> str:
     return TOP_CLASS if np.count_nonzero(told) == 1 else ROUNDED
 
 
+def label_alone(answer: Answer) -> bool:
+    """It tells no more than the top class; so do some of the model's own answers."""
+    return answer.scores is not None and bool(answer.scores.max() > 1 - SAME)
+
+
 @contextmanager
 def channel(port: int) -> Iterator[Any]:
     with client.channel(port) as opened:
         yield opened
-
-
-class Over(Exception):
-    """An attack has reached its end: it succeeded, its budget is spent, or no identity is left that is answered."""
 
 
 class Asked(Protocol):

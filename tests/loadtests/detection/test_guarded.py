@@ -8,15 +8,18 @@ from typing import Any
 import grpc
 import pytest
 
-from loadtests.detection import oracle, victims
+from loadtests.detection import attackers, oracle, victims
 from loadtests.detection.arena import Arena, arena
+from loadtests.detection.attackers import Plan, Trial
 from loadtests.detection.oracle import FALLBACK, FULL, REFUSED, Wire
 from loadtests.detection.suspects import Watcher
 from loadtests.detection.victims import Victim
+from loadtests.detection.walks import Target
 from modelward.cli.admin import Client
 from modelward.config.address import Address
 
-NAMES = ("anna", "boris", "carla")
+NAMES = ("anna", "boris", "carla", "doris")
+DELAY = 0.1
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +29,9 @@ def victim() -> Victim:
 
 @pytest.fixture(scope="module")
 def running(victim: Victim, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
-    with arena(tmp_path_factory.mktemp("guarded"), {"served": victim}, NAMES, {"mode": "act"}) as served:
+    with arena(
+        tmp_path_factory.mktemp("guarded"), {"served": victim}, NAMES, {"mode": "act", "delay": f"{DELAY}s"}
+    ) as served:
         yield served
 
 
@@ -60,3 +65,22 @@ def test_an_attack_goes_on_with_the_identities_that_are_left(running: Arena, vic
         wire = Wire(channel, "served", victim, running.identities(["carla", "anna"]), per_second=2_000.0)
         assert [answer.how for answer in wire.ask(victim.table.owned[:4])] == [FULL] * 4
     assert wire.identities_left == 1 and wire.sent == 5
+
+
+def test_an_identity_whose_labels_are_held_back_is_given_up_once_that_shows(running: Arena, victim: Victim) -> None:
+    hold(running, "doris", "delay")
+    rows = victim.table.owned[:3]
+    with oracle.channel(running.server.grpc) as channel:
+        patient = Wire(channel, "served", victim, running.identities(["doris"]), late=60.0)
+        assert all(oracle.label_alone(answer) for answer in patient.ask(rows)) and patient.identities_left == 1
+        wire = Wire(channel, "served", victim, running.identities(["doris"]), per_second=2_000.0, late=DELAY / 4)
+        assert [answer.how for answer in wire.ask(rows)][1:] == [REFUSED, REFUSED]
+    assert wire.identities_left == 0 and wire.sent == 1
+
+
+def test_an_attack_that_has_not_ended_in_time_is_cut(running: Arena, victim: Victim) -> None:
+    row = victim.table.owned[0]
+    trial = Trial(victim.name, "served", "NES", [running.keys["anna"]], Target(row, 0, row[None], 1.0), 100)
+    with oracle.channel(running.server.grpc) as channel:
+        outcome = attackers.attempt(channel, Plan(0, {victim.name: victim}, []), trial, ends=0.0)
+    assert outcome.cut and outcome.sent == 0 and outcome.error == ""
