@@ -22,7 +22,7 @@ from loadtests.detection.suspects import Watcher
 from loadtests.detection.targets import BUDGET, targets
 from loadtests.detection.victims import Victim
 from loadtests.detection.walks import Target
-from loadtests.detection.warming import ROWS, warm
+from loadtests.detection.warming import warm
 from loadtests.tools import machine, results
 from loadtests.tools.progress import Told, progress
 from loadtests.tools.results import Bar, table
@@ -44,29 +44,29 @@ Aims = Sequence[tuple[Victim, Sequence[Target]]]
 
 @dataclass(frozen=True)
 class Scale:
-    """copies: models of each victim. rows: of honest tenants before the attacks. minutes: of both together."""
+    """copies: models of each victim. minutes: of warming and attacks together."""
 
     copies: int
-    rows: int
     minutes: float
 
 
 METHOD = f"""\
-Victims are classifiers that `modelward serve` runs as ONNX models; attackers ask over gRPC, in a process of their own.
-Those marked ART are the adversarial-robustness-toolbox's, which sees a black box; the others are ours. A success is a
-row of another label, as answered and in truth, within {BUDGET:,} queries and within a distance: 1.2 times that of the
-nearest row that HopSkipJump finds with all its queries and no guard (Euclidean, of standardised features; Square (ART)
-goes by the largest difference in any feature). Rows where half the way to the nearest real row of another label is less
-than that are no targets. Where there are two labels, three of four targets have the rarer one. After: the median number
-of queries of those that succeeded. Square (ART) and ZOO (ART) are made for images, miss some rows of tables with all
-their queries, and are in no bar; ours are.
+Victims are classifiers that `modelward serve` runs as ONNX models; attackers ask over gRPC, in a process of their
+own. Those marked ART are the adversarial-robustness-toolbox's, which sees a black box; the others are ours. A success
+is a row of another label, as answered and in truth, within {BUDGET:,} queries and within a distance: 1.2 times that
+of the nearest row that HopSkipJump finds with all its queries and no guard (Euclidean, of standardised features;
+Square (ART) goes by the largest difference in any feature). Rows where half the way to the nearest real row of
+another label is less than that are no targets. Where there are two labels, three of four targets have the rarer one.
+After: the median number of queries of those that succeeded. Square (ART) and ZOO (ART) are made for images, miss some
+rows of tables with all their queries, and are in no bar; ours are.
 
 Guarded: `detection: {{mode: act}}`. Each attack asks {PER_SECOND:.0f} times a second, from 1, 10 or 100 identities in
 turn that have not been seen before, while {TENANTS} honest tenants ask once a second each; before, the guard has seen
-{ROWS:,} of their rows. Each victim is served as {COPIES} models, in which one attack follows the other; "first" counts
-those alone that were the first in their model. Told: the median number of queries that the model itself answered. An
-identity that is refused, or whose answers are held back, asks no more; an attack ends when none is left, or after 400
-rows in a row without the model's own answer. Attacks that have not ended when the time is over are in no figure."""
+rows of theirs until all its signals count. Each victim is served as {COPIES} models, in which one attack follows the
+other; "first" counts those alone that were the first in their model. Told: the median number of queries that the
+model itself answered. An identity that is refused, or whose answers are held back, asks no more; an attack ends when
+none is left, or after 400 rows in a row without the model's own answer. Attacks that have not ended when the time is
+over are in no figure."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def guarded(place: Path, aims: Aims, attacks: Sequence[str], told: Told, scale: 
     with arena(place, models, [*tenants, *strangers], DETECTION) as running:
         port, keys = running.server.grpc, [running.keys[tenant] for tenant in tenants]
         streams = [Stream(model, victim.table, keys, seed) for seed, (model, victim) in enumerate(models.items())]
-        warm(port, streams, scale.rows, told)
+        warm(running.server, streams, told)
         ready = [
             [replace(trial, keys=[running.keys[name] for name in trial.keys]) for trial in lane]
             for lane in lanes.values()
@@ -247,7 +247,7 @@ def main() -> int:
         return 2
     attacks = arguments.attack or list(ATTACKS)
     minutes = arguments.minutes or (QUICK_MINUTES if arguments.quick else MINUTES)
-    scale = Scale(QUICK_COPIES if arguments.quick else COPIES, ROWS, minutes)
+    scale = Scale(QUICK_COPIES if arguments.quick else COPIES, minutes)
     outcomes: list[Outcome] = []
     try:
         with progress("victims learn") as told, folder("evasion") as place:

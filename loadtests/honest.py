@@ -18,7 +18,7 @@ from loadtests.detection.crowd import REPLACED, Crowd, Plan, Stream, Tally
 from loadtests.detection.suspects import STEPS, Suspect, Watcher
 from loadtests.detection.tenants import KINDS, kind_of
 from loadtests.detection.victims import Victim
-from loadtests.detection.warming import ROWS, warm
+from loadtests.detection.warming import warm
 from loadtests.evasion import DETECTION, VICTIMS
 from loadtests.tools import machine, results
 from loadtests.tools.results import Bar, table
@@ -31,12 +31,12 @@ STEPS_TAKEN = "modelward_detection_steps_total"
 
 METHOD = f"""\
 {TENANTS:,} honest tenants of five kinds, each with an API key and one of six models, send rows in runs of 50, as fast
-as `modelward serve` answers with `detection: {{mode: act}}`. iid: any rows. Clustered: 80 % from one of eight clusters.
-Bursty: 30 to 400 rows from one of 64 clusters, then from another. Repeating: 60 rows, and one in ten is new. Drifting:
-the mean moves by the distance of a row to its nearest other one, from the first request to the last. Three rows of ten
-are real, the others are mixed of real ones. Before, the guard has seen {ROWS:,} rows of each model. Restricted: at the
-step `round` or beyond in the operators' list, which is looked at once a second. Rows replaced: single rows that got the
-fallback."""
+as `modelward serve` answers with `detection: {{mode: act}}`. iid: any rows. Clustered: 80 % from one of eight
+clusters. Bursty: 30 to 400 rows from one of 64 clusters, then from another. Repeating: 60 rows, and one in ten is
+new. Drifting: the mean moves by the distance of a row to its nearest other one, from the first request to the last.
+Three rows of ten are real, the others are mixed of real ones. Before, the guard has seen rows of each model until all
+its signals count. Restricted: at the step `round` or beyond in the operators' list, which is looked at once a second.
+Rows replaced: single rows that got the fallback."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,13 @@ class Kind:
 
 
 def measure(
-    place: Path, models: Sequence[Victim], tenants: int, requests: int, told: Callable[[str], None], *, rows: int = ROWS
+    place: Path,
+    models: Sequence[Victim],
+    tenants: int,
+    requests: int,
+    told: Callable[[str], None],
+    *,
+    rows: int | None = None,
 ) -> tuple[list[Kind], float]:
     """By kind, and how many steps up the server has counted from `round` on. requests: of each tenant."""
     names = [f"tenant-{i}" for i in range(tenants)]
@@ -66,7 +72,7 @@ def measure(
             Stream(model, victim.table, [running.keys[name] for name in shares[model]], seed)
             for seed, (model, victim) in enumerate(served.items())
         ]
-        warm(running.server.grpc, streams, rows, told)
+        warm(running.server, streams, told, rows)
         with (
             Watcher(running.admin) as watcher,
             Crowd(Plan(running.server.grpc, streams, requests=requests), place) as crowd,

@@ -22,7 +22,7 @@ from loadtests.detection.suspects import Watcher
 from loadtests.detection.tables import Floats
 from loadtests.detection.thieves import OFF_DISTRIBUTION, THIEVES, Loot
 from loadtests.detection.victims import Victim
-from loadtests.detection.warming import ROWS, warm
+from loadtests.detection.warming import warm
 from loadtests.tools import machine, results
 from loadtests.tools.progress import progress
 from loadtests.tools.results import Bar, table
@@ -49,14 +49,16 @@ NATURAL_ROWS = 3 * DAY_BUDGET
 
 METHOD = f"""\
 Half of each table trains the victim, a quarter is the thief's, a quarter is left to judge by. `modelward serve` runs
-the victims as ONNX models; thieves ask over gRPC with an API key of their own. The stolen copy is a forest (extra trees
-of scikit-learn) that is trained on the answers to the first 100, 300 ... queries. Agreement: share of 1,500 rows that
-neither has seen to which it gives the victim's label. Majority: agreement of a copy that always gives the commonest
-label. A thief that has no more rows of its own keeps the copy that it has: `asked` tells how many it asked for.
+the victims as ONNX models; thieves ask over gRPC with an API key of their own. The stolen copy is a forest (extra
+trees of scikit-learn) that is trained on the answers to the first 100, 300 ... queries. Agreement: share of 1,500
+rows that neither has seen to which it gives the victim's label. Majority: agreement of a copy that always gives the
+commonest label. A thief that has no more rows of its own keeps the copy that it has: `asked` tells how many it asked
+for.
 
 Guarded: `detection: {{mode: act}}` with a budget of {DAY_BUDGET:,} rows a day for thieves. Each thief has a model of
 its own to steal. It asks {PER_SECOND:.0f} times a second, while {TENANTS} honest tenants ask once a second each.
-Before, the guard has seen {ROWS:,} of their rows. Tagged, rounded, fallback, blocked: the query at which it began."""
+Before, the guard has seen rows of theirs until all its signals count. Tagged, rounded, fallback, blocked: the query
+at which it began."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def guarded(
     folder: Path | None,
     told: Callable[[str], None],
     *,
-    rows: int = ROWS,
+    rows: int | None = None,
 ) -> tuple[list[Haul], int]:
     """Hauls, and how many honest tenants were restricted. place: for the server's files. told: gets what happens."""
     robberies = [Robbery(victim, thief) for victim in stolen for thief in THIEVES]
@@ -195,7 +197,7 @@ def guarded(
     with arena(place, models, [*tenants, *(robbery.identity for robbery in robberies)], DETECTION) as running:
         keys = [running.keys[tenant] for tenant in tenants]
         streams = [Stream(model, victim.table, keys, seed) for seed, (model, victim) in enumerate(models.items())]
-        warm(running.server.grpc, streams, rows, told)
+        warm(running.server, streams, told, rows)
         with (
             Watcher(running.admin, sent) as watcher,
             Crowd(Plan(running.server.grpc, streams, per_second=1.0), place),

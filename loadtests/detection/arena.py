@@ -66,7 +66,7 @@ def arena(
         "models": {name: _settings(victim, detection) for name, victim in models.items()},
     }
     admin = folder / "admin.sock"
-    with serving(folder, settings, workers, admin=f"unix:{admin}") as server:
+    with serving(folder, settings, workers, admin=f"unix:{admin}", log="info") as server:
         yield Arena(server, texts, admin)
 
 

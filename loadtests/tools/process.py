@@ -40,6 +40,11 @@ class Process:
             code = self._popen.wait(wait_seconds)
             raise Ended(f"{self.name} ended with code {code}:\n{self.tail()}")
 
+    def output(self) -> str:
+        """All that it has written so far."""
+        size = os.fstat(self._output.fileno()).st_size
+        return os.pread(self._output.fileno(), size, 0).decode(errors="replace")  # its own place in the file stays
+
     def tail(self, lines: int = 60) -> str:
         self._output.seek(0)
         return b"\n".join(self._output.read().splitlines()[-lines:]).decode(errors="replace")

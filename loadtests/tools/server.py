@@ -59,16 +59,18 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, settings: Mapping[str, Any], workers: int = 1, admin: str = "off") -> Iterator[Server]:
+def serving(
+    folder: Path, settings: Mapping[str, Any], workers: int = 1, admin: str = "off", log: str = "warning"
+) -> Iterator[Server]:
     """Started with these settings, from a file in `folder`, and ready with every worker. Raises Ended, TimeoutError.
 
-    admin: where it listens for the admin API.
+    admin: where it listens for the admin API. log: the least severe lines that it writes.
     """
     port, http = free_ports(2)
     config = folder / "config.yaml"
     listen = {"grpc": f"127.0.0.1:{port}", "http": f"127.0.0.1:{http}", "admin": admin}
     config.write_text(yaml.safe_dump({"listen": listen, "workers": workers, **settings}))
-    command = [sys.executable, "-m", "modelward", "serve", "--config", str(config), "--log-level", "warning"]
+    command = [sys.executable, "-m", "modelward", "serve", "--config", str(config), "--log-level", log]
     with started("modelward", command) as process:
         server = Server(process, config, port, http)
         server.wait_until_counted("modelward_workers", workers)
