@@ -18,7 +18,7 @@ from tests.commands import modelward
 from tests.e2e.messages import RESPONSE, Array, Stub, array_of, parameters, request
 from tests.e2e.model_peer import ModelPeer
 from tests.e2e.test_relay import in_front, listening
-from tests.support import EmbeddedServer, serving
+from tests.support import EmbeddedServer, serving, wait_until
 
 FALLBACK = [{"value": {"y": [[0.0, 0.0]]}}]
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -44,6 +44,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "rising": {
         "outputs": {"y": {"rises_with": "x[0]", "falls_with": "x[1]", "on_violation": "fallback"}},
         "fallback": FALLBACK,
+    },
+    "told": {
+        "outputs": {"y": {"not_above": "x[1]", "budget": {"at_most": 10}, "on_violation": {"not_above": "clip"}}},
     },
 }
 PLACES = ("here", "raw", "typed")
@@ -251,6 +254,17 @@ def test_an_answer_rises_and_falls_with_the_inputs_that_are_named(server: Embedd
         assert not is_given_out(place, [0, 0], [1, 5], [1, 6])
         assert violations(server, f"rising-{place}", guard="falls_with", action="fallback") == 1
         assert violations(server, f"rising-{place}", guard="rises_with") == 0
+
+
+def test_the_log_says_what_the_answer_had_and_what_it_should_have(stub: Stub, caplog: pytest.LogCaptureFixture) -> None:
+    assert answered(stub, "told-here", [1, 2], [3, 2])[0] == [[1, 2], [2, 2]]
+    refused(stub, "told-here", [6, 6])
+    start = "model told-here version 1: 1 answers violate"
+    for said in (
+        f"{start} not_above of output y; the last seen id '7' row 1: 3, above 2",
+        f"{start} budget of output y; the last seen id '7' asks for 12",
+    ):
+        wait_until(lambda said=said: said in caplog.text, said)
 
 
 def test_an_answer_without_the_output_or_in_another_form_is_not_readable() -> None:

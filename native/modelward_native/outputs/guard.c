@@ -42,7 +42,7 @@ static int any_outside(const uint8_t *data, mw_dtype dtype, uint64_t count, doub
 }
 
 static void note(mw_guard_example *first, uint32_t violated, uint64_t element, double value) {
-    if (!violated) *first = (mw_guard_example){element, value};
+    if (!violated) *first = (mw_guard_example){element, value, NAN};
 }
 
 static uint32_t which_outside(const mw_guard *g, mw_dtype dtype, const mw_found_output *f, mw_guard_example *first) {
@@ -106,7 +106,7 @@ int mw_guard_keeps(const mw_guard *g, const mw_guard_limit *limit, mw_dtype dtyp
     mw_guard_rows r = mw_guard_rows_of(g, f);
     uint64_t given = (uint64_t)other->elements, width = r.rows ? given / r.rows : 0, column = 0;
     int by_element = limit->column < 0 && given == f->elements;
-    *first = (mw_guard_example){0, NAN};
+    *first = (mw_guard_example){MW_NO_ELEMENT, NAN, NAN};
     if (f->elements == 0) return 1;
     if (!by_element) {
         if (width == 0 || width * r.rows != given) return 0;
@@ -117,7 +117,7 @@ int mw_guard_keeps(const mw_guard *g, const mw_guard_limit *limit, mw_dtype dtyp
         uint64_t at = by_element ? i : i / r.columns * width + column;
         double value = mw_any_number(f->data, dtype, i), bound = mw_any_number(other->raw.data, other->dtype, at);
         if (limit->kind == MW_GUARD_NOT_ABOVE ? value <= bound : value >= bound) continue;
-        if (!mend) *first = (mw_guard_example){i, value};
+        if (!mend) *first = (mw_guard_example){i, value, bound};
         if (!mend || bound != bound || value != value) return 0;
         mw_store_any(f->data, dtype, i, mw_guard_bound(bound, dtype, limit->kind == MW_GUARD_NOT_ABOVE));
     }
@@ -155,7 +155,7 @@ int mw_guard_follows(const mw_guard *g, const mw_guard_limit *limit, mw_dtype dt
     mw_guard_rows r = mw_guard_rows_of(g, f);
     const mw_view *input = &inputs[limit->index];
     uint64_t size = mw_dtype_size(input->dtype), column = limit->column < 0 ? 0 : (uint64_t)limit->column;
-    *first = (mw_guard_example){0, NAN};
+    *first = (mw_guard_example){MW_NO_ELEMENT, NAN, NAN};
     if (r.rows < 2 || r.columns == 0 || input->elements == 0) return 1;
     uint64_t width = (uint64_t)input->elements / r.rows;
     if (width * r.rows != (uint64_t)input->elements || column >= width) return 0;
@@ -168,7 +168,7 @@ int mw_guard_follows(const mw_guard *g, const mw_guard_limit *limit, mw_dtype dt
         double after = mw_any_number(f->data, dtype, (row + 2) * r.columns - 1);
         double rise = (from < to) == (limit->kind == MW_GUARD_RISES_WITH) ? after - before : before - after;
         if (rise >= -g->tolerance || before == after) continue; /* equal infinite numbers have no difference */
-        *first = (mw_guard_example){(row + 2) * r.columns - 1, after};
+        *first = (mw_guard_example){(row + 2) * r.columns - 1, after, before};
         return 0;
     }
     return 1;

@@ -59,9 +59,12 @@ typedef struct {                             /* of one output of a model; shared
     mw_mean_state mean[MW_GUARD_VERSIONS];
 } mw_guard_block;
 
+#define MW_NO_ELEMENT UINT64_MAX /* the other tensor has no such rows or columns */
+
 typedef struct { /* the first element that is not as it should be */
     uint64_t element;
     double value;
+    double other; /* what it is compared with; NAN: nothing */
 } mw_guard_example;
 
 typedef struct { /* the rows of an output */

@@ -87,9 +87,12 @@ cdef extern from "guard.h" nogil:
         mw_budget_state budget[MW_GUARD_BUDGETS]
         mw_mean_state mean[MW_GUARD_VERSIONS]
 
+    uint64_t MW_NO_ELEMENT
+
     ctypedef struct mw_guard_example:
         uint64_t element
         double value
+        double other
 
     ctypedef struct mw_guard_rows:
         uint64_t rows
@@ -121,8 +124,9 @@ cdef extern from "caller_share.h" nogil:
 
 cdef struct GuardEvent:           # answers since the control plane asked last, and the first of them
     uint64_t answers
-    uint64_t row
+    uint64_t row                  # MW_NO_ELEMENT: of none
     double value
+    double other                  # as in mw_guard_example
     char id[64]                   # the request's, cut
 
 cdef struct GuardedOutputs:       # owned by an OutputGuards

@@ -61,8 +61,9 @@ cdef void note(GuardedOutputs *g, uint32_t i, int kind, int action, const Exchan
         if size:                  # an empty span may point nowhere
             memcpy(event.id, x.id.data, size)
         event.id[size] = 0
-        event.row = example.element // columns if columns else 0
+        event.row = MW_NO_ELEMENT if example.element == MW_NO_ELEMENT else example.element // columns if columns else 0
         event.value = example.value
+        event.other = example.other
 
 
 cdef extern from *:
@@ -98,7 +99,7 @@ cdef void check_output(GuardedOutputs *g, uint32_t i, mw_found_output *found, co
     """What one answer shows by itself."""
     cdef const mw_guard *guard = &g.guard[i]
     cdef mw_found_output *f = &found[i]
-    cdef mw_guard_example example
+    cdef mw_guard_example example, mend
     cdef const mw_guard_limit *limit
     cdef mw_view other
     cdef uint64_t columns
@@ -106,6 +107,7 @@ cdef void check_output(GuardedOutputs *g, uint32_t i, mw_found_output *found, co
     cdef int kind, action
     cdef bint mended
     memset(&example, 0, sizeof(example))
+    example.element = MW_NO_ELEMENT
     if f.state != MW_OUTPUT_FOUND:
         if f.state != MW_OUTPUT_ABSENT or is_wanted(x, g.output[i]):
             note(g, i, MW_GUARD_READABLE, guard.action[<int>MW_GUARD_READABLE], x, &example, 0, given, finding)
@@ -122,6 +124,7 @@ cdef void check_output(GuardedOutputs *g, uint32_t i, mw_found_output *found, co
         limit = &guard.limit[k]
         mended = False
         if limit.kind >= <int>MW_GUARD_RISES_WITH:
+            example.element = MW_NO_ELEMENT
             if x.view != NULL and limit.index < x.asked.input_count and mw_guard_follows(
                     guard, limit, g.declared[i].dtype, f, x.view, x.asked.input_count, &example):
                 continue
@@ -129,7 +132,7 @@ cdef void check_output(GuardedOutputs *g, uint32_t i, mw_found_output *found, co
             if other.elements < 0 or mw_guard_keeps(guard, limit, g.declared[i].dtype, f, &other, 0, &example):
                 continue
             mended = guard.action[limit.kind] == <int>MW_ACT_CLIP and not f.in_spare and mw_guard_keeps(
-                guard, limit, g.declared[i].dtype, f, &other, 1, &example)
+                guard, limit, g.declared[i].dtype, f, &other, 1, &mend)
         action = guard.action[limit.kind]
         if action == <int>MW_ACT_CLIP and not mended:
             action = MW_ACT_FALLBACK
@@ -144,6 +147,7 @@ cdef void check_mean(GuardedOutputs *g, uint32_t i, const mw_found_output *f, co
     if mw_mean_add(&g.guard[i].mean, g.mean[i], total, rows, now):
         example.element = 0
         example.value = g.mean[i].last
+        example.other = g.mean[i].expected
         note(g, i, MW_GUARD_MEAN, g.guard[i].action[<int>MW_GUARD_MEAN], x, &example, 0, True, finding)
 
 
@@ -193,6 +197,7 @@ cdef bint take_budgets(GuardedOutputs *g, const mw_found_output *found, const Ex
             elif not take_budget(g, i, budget, &g.block[i].budget[k], caller_of(x), amount, rows, refuse, now):
                 example.element = 0
                 example.value = <double>amount * (budget.unit if budget.unit > 0 else 1)
+                example.other = example.value
                 note(g, i, MW_GUARD_BUDGET, guard.action[<int>MW_GUARD_BUDGET], x, &example, 0, True, finding)
                 if refuse:
                     take_budgets(g, found, x, now, True, taken, finding)
@@ -292,7 +297,10 @@ cdef class OutputGuards:
         return 0
 
     def take_events(self) -> list:
-        """Since the last call: (output, kind, answers, row, value, id of the request) of each guard that was violated."""
+        """Since the last call: (output, kind, answers, row, value, other, id of the request) of each guard that was violated.
+
+        row: -1 for none. other: what the value is compared with; NaN for nothing.
+        """
         cdef GuardEvent *event
         cdef uint32_t i
         cdef int kind
@@ -301,7 +309,8 @@ cdef class OutputGuards:
             for kind in range(<int>MW_GUARDS):
                 event = &self.guarded.event[i][kind]
                 if event.answers:
-                    found.append((self.names[i], KINDS[kind], event.answers, event.row, event.value,
+                    row = -1 if event.row == MW_NO_ELEMENT else <int64_t>event.row
+                    found.append((self.names[i], KINDS[kind], event.answers, row, event.value, event.other,
                                   event.id.decode("utf-8", "replace")))
                     event.answers = 0
         return found

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import atan, cos, inf, pi, sin, sqrt
+from math import atan, cos, inf, pi, prod, sin, sqrt
 from typing import Any
 
-from modelward.config.outputs import MOST_ROWS, Budget, Mean, Output
+from modelward.config.outputs import CLIPPED, MOST_ROWS, Budget, Mean, Output
 from modelward.problem import Problem
 from modelward.suggest import suggestion
-from modelward.tensors import TensorSpec
+from modelward.tensors import TensorSpec, has_batch_axis
 
 FLOATING = ("FP16", "BF16", "FP32", "FP64")
 STRENGTH = ("observe", "flag", "clip", "fallback")
@@ -40,6 +40,7 @@ class GuardedOutputs:
         others = {_split(text, self._names)[0] for name in guarded for _, text in self.settings[name].limits}
         # what bounds another output is read with it, guarded or not
         self._guarded = [name for name in self._names if name in guarded or name in others]
+        self._batched = has_batch_axis((*self.inputs, *self.outputs))
 
     def compiled(self) -> list[dict[str, Any]]:
         """For modelward_native.outputs.guards.OutputGuards, in the order of the signature; empty for none."""
@@ -74,6 +75,28 @@ class GuardedOutputs:
             if budget.label is not None and not output.classes and spec.datatype in FLOATING:
                 how = "Declare classes: true where it holds class scores, or use above"
                 self._problem(spec.name, "a budget counts a label and the output has none", f"it is {spec}", how)
+            elif budget.label is not None and budget.label not in (labels := self._labels(spec, output)):
+                how = f"Labels of this output are {labels[0]} to {labels[-1]}"
+                self._problem(spec.name, f"no answer has the label {budget.label}", f"it is {spec}", how)
+        width = self._width(spec)
+        if output.mean is not None and output.mean.column is not None and 0 < width <= output.mean.column:
+            how = _counted_to(width)
+            self._problem(spec.name, f"mean has no column {output.mean.column} to watch", f"it is {spec}", how)
+
+    def _width(self, spec: TensorSpec) -> int:
+        """Numbers of a row; -1 where the signature does not tell."""
+        of_row = spec.shape[1:] if len(spec.shape) > 1 or self._batched else spec.shape
+        return -1 if min(of_row, default=1) < 0 else prod(of_row)
+
+    def _labels(self, spec: TensorSpec, output: Output) -> range:
+        """That answers can have."""
+        if output.classes:
+            width = self._width(spec)
+            return range(2 if width == 1 else width if width > 0 else MOST_ROWS)
+        if spec.datatype in ("BOOL", "BYTES"):
+            return range(2)
+        bits, is_signed = int(spec.datatype.strip("UINT")), not spec.datatype.startswith("U")
+        return range(-(1 << bits - 1), 1 << bits - 1) if is_signed else range(1 << bits)
 
     def _limit(self, name: str, kind: str, text: str) -> Limit | None:
         inputs = [spec.name for spec in self.inputs]
@@ -88,11 +111,18 @@ class GuardedOutputs:
         spec = self.inputs[inputs.index(other)] if of_input else self.outputs[self._names.index(other)]
         if spec.datatype == "BYTES":
             self._problem(name, f"{kind} names a tensor without numbers", f"{spec}", "Name another")
-        width = spec.shape[-1] if spec.shape else 1
-        if 0 <= width <= column:
-            how = f"Columns are counted from 0 to {width - 1}"
-            self._problem(name, f"{kind} names a column that is not there", f"{text[:128]}: {spec}", how)
+        self._check_columns(name, kind, spec, text, column)
         return kind, of_input, inputs.index(other) if of_input else self._guarded.index(other), column
+
+    def _check_columns(self, name: str, kind: str, spec: TensorSpec, text: str, column: int) -> None:
+        width, own = self._width(spec), self._width(self.outputs[self._names.index(name)])
+        if 0 < width <= column:
+            self._problem(name, f"{kind} names a column that is not there", f"{text[:128]}: {spec}", _counted_to(width))
+        if column >= 0 or width < 2 or not self._batched or (kind in CLIPPED and (own < 0 or own == width)):
+            return
+        why = f"{spec} has {width} numbers in each row"
+        why += f", the output {own}" if kind in CLIPPED else ", and one is compared"
+        self._problem(name, f"{kind} does not say which column", why, f"Name one: {text[:128]}[0]")
 
     def _check_rows(self, name: str, kind: str, text: str, of_input: bool) -> None:
         if not of_input:
@@ -101,6 +131,10 @@ class GuardedOutputs:
         if texts:
             why = f"rows are compared number by number, and the input {texts[0]} is text"
             self._problem(name, f"the model has no {kind}", why, f"Leave {kind} out")
+
+
+def _counted_to(width: int) -> str:
+    return f"Columns are counted from 0 to {width - 1}"
 
 
 def _split(text: str, names: Sequence[str]) -> tuple[str, int]:

@@ -55,3 +55,46 @@ def test_one_output_alone_holds_the_class_scores() -> None:
 def test_a_score_rises_with_a_number_among_numbers(inputs: tuple[TensorSpec, ...], name: str, said: str) -> None:
     with pytest.raises(ProblemsFound, match=said):
         declared_outputs({"scores": Output(rises_with=(name,))}, inputs, OUTPUTS, "")
+
+
+ROWS = (spec("x", "FP32", -1, 3),)
+SCORES = (
+    spec("label", "INT64", -1),
+    spec("limit", "FP32", -1, 1),
+    spec("two", "FP32", -1, 2),
+    spec("flag", "BOOL", -1),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        ("limit", {"mean": {"column": 1}}, "mean has no column 1"),
+        ("limit", {"not_above": "x"}, "not_above does not say which column"),
+        ("limit", {"not_above": "label[1]"}, "a column that is not there"),
+        ("two", {"not_below": "x"}, "not_below does not say which column"),
+        ("limit", {"rises_with": "x"}, "rises_with does not say which column"),
+        ("two", {"classes": True, "budget": {"label": 2, "at_most": 1}}, "no answer has the label 2"),
+        ("limit", {"classes": True, "budget": {"label": 2, "at_most": 1}}, "no answer has the label 2"),
+        ("flag", {"budget": {"label": 2, "at_most": 1}}, "no answer has the label 2"),
+    ],
+)
+def test_a_guard_that_could_not_work_is_a_problem(name: str, settings: dict[str, object], said: str) -> None:
+    with pytest.raises(ProblemsFound, match=said) as found:
+        declared_outputs({name: Output.model_validate(settings)}, ROWS, SCORES, "")
+    (problem,) = found.value.problems
+    assert problem.how
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("limit", {"mean": {"column": 0}, "not_above": ["x[2]", "label"], "rises_with": "x[0]"}),
+        ("two", {"classes": True, "budget": {"label": 1, "at_most": 1}, "not_below": "limit"}),
+        ("limit", {"classes": True, "budget": {"label": 1, "at_most": 1}}),
+        ("label", {"budget": {"label": -7, "at_most": 1}}),
+        ("flag", {"budget": {"label": 1, "at_most": 1}}),
+    ],
+)
+def test_a_guard_that_fits_the_rows_is_none(name: str, settings: dict[str, object]) -> None:
+    assert declared_outputs({name: Output.model_validate(settings)}, ROWS, SCORES, "").guards
