@@ -47,6 +47,7 @@ def server(folder: Path, key: str) -> Iterator[ServerProcess]:
         f"state={folder / 'state'}",
         "models.m.capture={share: 1, file_age: 1s, features: {'x[3]': leave_out}}",
         "models.m.detection={mode: observe}",
+        "models.m.outputs={y: {range: [-1000, 1000]}}",
         f"access={{keys: {folder / 'keys.json'}, rules: {rules}}}",
     )
     with serve_process(root, *(word for each in sets for word in ("--set", each))) as running:
@@ -106,6 +107,9 @@ def test_what_is_captured_is_counted_and_told(server: ServerProcess, folder: Pat
     assert server.metric("modelward_observations_total") >= 21
     assert server.metric("modelward_observations_lost_total", reason="dropped") == 0
     assert any("capture" in line and "m 1 to" in line for line in server.output)
+    assert any(line.startswith("outputs  m: y range") for line in server.output)
+    status = modelward("status", "--admin", server.admin)
+    assert "m: capture: 1 of the requests; detection: observe; outputs: y range" in status.stdout
 
 
 def test_a_training_set_is_built_of_what_a_server_has_captured(server: ServerProcess, folder: Path):

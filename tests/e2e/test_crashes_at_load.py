@@ -123,7 +123,7 @@ def test_check_outlives_models_that_serve_refuses(tmp_path: Path) -> None:
     root = models.repository(tmp_path / "models", contents)
     canary(root / "bad/1", dividing(3, deadly=True))
     check = modelward("check", root, "--json", "--set", "load_timeout=5s", "--set", f"state={tmp_path / 'state'}")
-    assert check.returncode == 0, check.stderr
+    assert check.returncode == 3, check.stderr
     told = json.loads(check.stdout)
     assert [model["name"] for model in told["models"]] == ["good"]
     problems = [problem for each in told["refused"] for problem in each["problems"]]

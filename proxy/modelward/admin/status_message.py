@@ -146,6 +146,7 @@ def _models(report: Report, status: Status) -> list[Message]:
             "failing_canary": failing,
             "unnamed": facts is not None and facts.unnamed,
             "newest_acts_as_promoted": name in status.acting_as_promoted,
+            "watching": report.watching.get(name, {}),
         }
         models.append(message("Model", name=name, version=number, share=share, **other, **words))
     return models

@@ -54,4 +54,5 @@ def _report(report: Report, sees: Sees) -> Report:
         refused=tuple(each for each in report.refused if sees(each.name)),
         files=tuple(each for each in report.files if sees(each[0])),
         facts={name: facts for name, facts in report.facts.items() if sees(name)},
+        watching={name: words for name, words in report.watching.items() if sees(name)},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from modelward.cli.output import console, plain, print_json, print_table
 from modelward.problem import Problem, ProblemsFound
 
 LONGEST = 48  # characters of a cell
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 COLUMNS = ("time", "identity", "request", "p-value", "answered by", "quarantine")
 
 
@@ -48,18 +49,17 @@ def show(root: Path, arguments: argparse.Namespace) -> int:
     """0. Raises ProblemsFound."""
     found = reading.find(root, arguments.model)
     chosen = [file for file in found if not arguments.quarantine or file.of.part == QUARANTINE]
-    tables: list[pa.Table] = []
-    count = 0
-    for file in sorted(chosen, key=lambda file: (file.of.date, file.modified), reverse=True):
-        table = pq.read_table(file.path, partitioning=None).replace_schema_metadata(None)
+    rows: list[dict[str, Any]] = []
+    # files of the two parts overlap in time
+    for newest, path in sorted(((_newest(file.path), file.path) for file in chosen), reverse=True):
+        if len(rows) == arguments.limit and newest <= rows[-1]["time"]:
+            break
+        table = pq.read_table(path, partitioning=None).replace_schema_metadata(None)
         if arguments.identity is not None:
             table = table.filter(pc.equal(table["identity"], arguments.identity))
-        tables.append(table)
-        count += table.num_rows
-        if count >= arguments.limit and not arguments.json and arguments.identity is None:
-            break
-    rows = sorted((row for table in tables for row in table.to_pylist()), key=lambda row: row["time"], reverse=True)
-    rows = rows[: arguments.limit]
+        order = pc.sort_indices(table, [("time", "descending")])[: arguments.limit]
+        rows = sorted([*rows, *table.take(order).to_pylist()], key=lambda row: row["time"], reverse=True)
+        rows = rows[: arguments.limit]
     if not rows:
         raise ProblemsFound([Problem(f"there are no such rows of model {arguments.model}", str(root), how=reading.HOW)])
     if arguments.json:
@@ -78,8 +78,20 @@ def show(root: Path, arguments: argparse.Namespace) -> int:
 
 
 def _rows(path: Path) -> int:
+    return int(_metadata(path).num_rows)
+
+
+def _newest(path: Path) -> datetime:
+    """When the last of its requests ended."""
+    told = _metadata(path)
+    groups = [told.row_group(i) for i in range(told.num_row_groups)]
+    columns = [group.column(i) for group in groups for i in range(group.num_columns)]
+    return max((each.statistics.max for each in columns if each.path_in_schema == "time"), default=LONG_AGO)
+
+
+def _metadata(path: Path) -> Any:
     try:
-        return int(pq.read_metadata(path).num_rows)
+        return pq.read_metadata(path)
     except (OSError, pa.ArrowException) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise ProblemsFound([Problem("a captured file cannot be read", str(path), why, "Move it away")]) from error

@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from modelward.config.witness import names
 from modelward.limits import shared
 from modelward.models import tried
 from modelward.models.captured import notes as captured
-from modelward.models.guards import OFF, guards, off
+from modelward.models.guards import guards, in_lines
 from modelward.models.inventory import CheckedVersion, Inventory, facts_of, take_inventory, unnamed
 from modelward.models.opening import LoadLimits, OpenVersion
 from modelward.models.policy import policy_notes
@@ -43,6 +43,7 @@ from modelward.promotion.unpromoted import at_start, recorded_shares
 from modelward.repository.refused import Refused, problems_of
 from modelward.sealing.keyring import Keyring
 from modelward.server import descriptors
+from modelward.server.bind import without_folders
 from modelward.server.renewal import is_exacting, without_a_share
 from modelward.server.tls import clients, load_material
 from modelward.shadow.opening import notes as shadow_notes
@@ -66,7 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: 0 where serve would start with the same arguments, 1 where a problem would prevent it.
+    """Exit code: 0 where serve would start with the same arguments, 1 where a problem would prevent it, 3 where it
+    would start without something that it refuses.
 
     A model that is refused prevents it only where `strict` is true, where the repository is one file, or where nothing
     else is served.
@@ -100,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     problems += upstream_problems
     notes += upstream_notes
     notes += tuple(unread(os.environ))
-    notes += tuple(descriptors.notes(config)) if config is not None else ()
+    notes += (*descriptors.notes(config), *without_folders(config.listen)) if config is not None else ()
     store_problem, store_note = _store(readable, offline=arguments.offline)
     problems += store_problem
     notes += store_note
@@ -140,7 +142,7 @@ def run(arguments: argparse.Namespace) -> int:
             problems = [*dict.fromkeys([*problems, *problems_of(refused)])]
     if arguments.json:
         print_json(_as_json(config, inventory, remote, notes, problems))
-        return 1 if problems else 0
+        return _code(problems, refused)
     print_notes(notes)
     told = {*problems}
     for each in refused:
@@ -158,7 +160,11 @@ def run(arguments: argparse.Namespace) -> int:
         console().print(f"admin: {config.listen.admin}, {admin_words}", soft_wrap=True)
     if config.limits.shared is not None and not store_note:
         console().print(f"limits: {shared.words(config.limits.shared)}", soft_wrap=True)
-    return 0
+    return _code(problems, refused)
+
+
+def _code(problems: Sequence[Problem], refused: Sequence[Refused]) -> int:
+    return 1 if problems else 3 if refused else 0
 
 
 def _of_operators(config: Config) -> Iterator[tuple[str, str]]:
@@ -213,7 +219,7 @@ def _print_served(
     if has_problems:
         title = f"not ready to serve on {config.listen.grpc}: without the problems it would serve"
     elif inventory.refused:
-        title += ", without what is refused"
+        title = f"serve would start on {config.listen.grpc}, without what is refused"
     unanswered = [model.checked.name for model in remote if down.issuperset(model.upstreams)]
     if unanswered and not has_problems:
         title = f"serve would start on {config.listen.grpc}, but no upstream of {', '.join(unanswered)} can be reached"
@@ -338,13 +344,8 @@ def _row(config: Config, model: CheckedVersion, source: str) -> tuple[object, ..
         "\n".join(map(str, model.artifact.inputs)) or "not known",
         "\n".join(map(str, model.artifact.outputs)) or "not known",
         model.profile_file.name if model.profile_file else "none",
-        _guards_in_lines(guards(config, model)),
+        in_lines(guards(config, model)),
     )
-
-
-def _guards_in_lines(states: dict[str, str]) -> str:
-    lines = [f"{name}: {state}" for name, state in states.items() if state != OFF]
-    return "\n".join([*lines, *([f"off: {', '.join(off(states))}"] if off(states) else [])])
 
 
 def _as_json(
@@ -361,7 +362,7 @@ def _as_json(
         for each in inventory.refused
     ]
     return {
-        "ok": not problems,
+        "ok": not problems and not inventory.refused,
         "problems": [problem.as_json() for problem in problems],
         "refused": refused,
         "notes": [note.as_json() for note in notes],

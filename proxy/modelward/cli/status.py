@@ -109,6 +109,10 @@ def _show(client: admin.Client, *, json: bool) -> int:
              each.backend, each.runs_on, each.profile, each.deadline, each.fallback, each.limits, each.guards_off)
             for each in status.models
         ])  # fmt: skip
+    for name, watching in {each.name: each.watching for each in status.models if each.watching}.items():
+        out.print(
+            plain(f"{name}: {'; '.join(f'{what}: {watching[what]}' for what in sorted(watching))}"), soft_wrap=True
+        )
     if status.refused:
         print_table("refused", REFUSED, [
             (each.name, each.version or "all", "what was before" if each.kept else "nothing",

@@ -1,5 +1,6 @@
 """What each guard does for a model, in the words of the READY table and of `check`."""
 
+from modelward.config.model import ModelSettings
 from modelward.config.rate_limit import IdentityLimit, Limit, PeerLimit
 from modelward.config.schema import Config
 from modelward.models.inventory import CheckedVersion
@@ -16,11 +17,9 @@ def guards(config: Config, model: CheckedVersion) -> dict[str, str]:
     deadline = settings.model_dump(mode="json", include={"deadline"})["deadline"]
     chain = [fallback.model or ("last good" if fallback.last_good else "value") for fallback in model.fallbacks]
     decode = {"decode": OFF} if model.undecoded else {}
-    watched = {"detection": "some identities" if settings.detection.mode == OFF else settings.detection.mode}
-    detection = watched if settings.detection.is_on else {}
     return (
         decode
-        | detection
+        | watching(settings)
         | {
             "limits": ", ".join(on) or OFF,
             "deadline": deadline or OFF,
@@ -28,6 +27,19 @@ def guards(config: Config, model: CheckedVersion) -> dict[str, str]:
             "fallback": " > ".join(chain) or OFF,
         }
     )
+
+
+def watching(settings: ModelSettings) -> dict[str, str]:
+    """What looks at more than one request, or at answers; without what is not switched on."""
+    detection, capture, drift = settings.detection, settings.capture, settings.drift
+    guarded = {name: ", ".join(output.guards) for name, output in settings.outputs.items() if output.guards}
+    on = {
+        "detection": "some identities" if detection.mode == OFF and detection.is_on else detection.mode,
+        "outputs": "; ".join(f"{name} {words}" for name, words in guarded.items()) or OFF,
+        "capture": f"{capture.share:.4g} of the requests" if capture is not None else OFF,
+        "drift": f"{drift.share:.4g} of the requests" if drift is not None else OFF,
+    }
+    return {name: words for name, words in on.items() if words != OFF}
 
 
 def _words(name: str, limit: Limit | PeerLimit | IdentityLimit) -> str:
@@ -41,3 +53,9 @@ def _words(name: str, limit: Limit | PeerLimit | IdentityLimit) -> str:
 def off(states: dict[str, str]) -> list[str]:
     """The guards that are off, by name."""
     return [name for name, state in states.items() if state == OFF]
+
+
+def in_lines(states: dict[str, str]) -> str:
+    """Those that are on, one a line, and the names of those that are off."""
+    lines = [f"{name}: {state}" for name, state in states.items() if state != OFF]
+    return "\n".join([*lines, *([f"off: {', '.join(off(states))}"] if off(states) else [])])

@@ -4,10 +4,12 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from modelward.config.address import Address
+from modelward.config.listen import Listen
 from modelward.problem import Problem, ProblemsFound
 
 KEY = "listen.grpc"
@@ -60,6 +62,14 @@ def cannot_listen(address: Address, key: str, error: OSError, how: str = "") -> 
         how = f"Make the folder {Path(address.path).parent}, or set {key} to another address"
     how = how or f"Stop what listens there, or set {key} to another address"
     return Problem(f"cannot listen on {address}", key, error.strerror or str(error), how)
+
+
+def without_folders(listen: Listen) -> Iterator[Problem]:
+    """Of Unix sockets whose folder is not there: serve cannot listen until something makes it, such as systemd."""
+    for key, address in (("grpc", listen.grpc), ("http", listen.http), ("admin", listen.admin)):
+        if address is not None and address.is_unix and not (folder := Path(address.path).parent).is_dir():
+            how = f"Make it before you serve, or set listen.{key} to another address"
+            yield Problem(f"serve cannot listen on {address} as it is", f"listen.{key}", f"{folder} is no folder", how)
 
 
 def _bind_tcp(address: Address) -> socket.socket:

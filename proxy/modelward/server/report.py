@@ -23,7 +23,8 @@ ANY = "any"  # the version of a model whose requests pass undecoded
 class Report:
     """rows: a cell for each of COLUMNS. guards: of the listener, (label, words). notes: about single models. refused:
     models that are not served, or not as they lie in the repository. files: model, version and digest of those that run
-    here. facts: of the same by model and version, and of versions of upstreams that requests can name."""
+    here. facts: of the same by model and version, and of versions of upstreams that requests can name.
+    watching: by model, of detection, outputs, capture and drift those that are on, in words."""
 
     rows: tuple[tuple[str, ...], ...]
     guards: tuple[tuple[str, str], ...]
@@ -31,6 +32,7 @@ class Report:
     refused: tuple[Refused, ...] = ()
     files: tuple[tuple[str, str, str], ...] = ()
     facts: Mapping[str, FactsByVersion] = field(default_factory=dict)
+    watching: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def versions(self) -> dict[str, list[str]]:
@@ -65,7 +67,7 @@ class Report:
 def describe(application: Application) -> Report:
     from modelward.access import examine as access  # noqa: PLC0415
     from modelward.models.captured import notes as of_captured  # noqa: PLC0415
-    from modelward.models.guards import OFF, guards, off  # noqa: PLC0415 - the supervisor, which prints reports, has no models
+    from modelward.models.guards import OFF, guards, off, watching  # noqa: PLC0415 - the supervisor, which prints reports, has no models
     from modelward.models.inventory import facts_of, unnamed  # noqa: PLC0415
     from modelward.models.opening import shared_here  # noqa: PLC0415
     from modelward.models.policy import policy_notes  # noqa: PLC0415
@@ -110,6 +112,9 @@ def describe(application: Application) -> Report:
         at_the_door.append(("integrity", trusted(config.integrity)))
     if detected := watched(config, [model.checked.name for model in application.models]):
         at_the_door.append(("detection", detected))
+    watched_models = {model.served.name: watching(model.checked.settings) for model in application.models}
+    if guarded := [f"{name}: {words['outputs']}" for name, words in watched_models.items() if "outputs" in words]:
+        at_the_door.append(("outputs", " | ".join(guarded)))
     if config.access_log is not None:
         share = f"{config.access_log.sample:.4g} of the requests"
         at_the_door.append(("access log", f"{share}, to {config.access_log.where}"))
@@ -133,7 +138,7 @@ def describe(application: Application) -> Report:
         notes.append(f"not ready: {application.answering.reason}")
     if application.serving.checker is not None and application.serving.checker.lacks_keys:
         notes.append("access.jwt.jwks cannot be had: until it can, calls with a token are answered UNAVAILABLE")
-    return Report(tuple(rows), tuple(at_the_door), tuple(notes), application.refused, files, facts)
+    return Report(tuple(rows), tuple(at_the_door), tuple(notes), application.refused, files, facts, watched_models)
 
 
 def _doubt(why: str) -> str:

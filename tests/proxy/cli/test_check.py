@@ -39,6 +39,37 @@ def test_a_sound_configuration_is_0_and_a_table(repository: Path, capsys: pytest
     assert "admin:" not in capsys.readouterr().out
 
 
+def test_a_socket_whose_folder_is_not_there_is_told(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    there, missing = f"unix:{repository}/admin.sock", f"unix:{repository}/run/admin.sock"
+    assert main(["check", str(repository), "--set", f"listen.admin={there}"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["check", str(repository), "--set", f"listen.admin={missing}"]) == 0  # a unit of systemd may make it
+    err = capsys.readouterr().err
+    assert f"note: serve cannot listen on {missing} as it is" in err
+    assert f"why: {repository}/run is no folder" in err
+
+
+def test_what_watches_a_model_is_shown(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = repository.parent / "c.yaml"
+    config.write_text(
+        "repository: models\n"
+        "models:\n"
+        "  fraud:\n"
+        "    outputs: {probabilities: {finite: true, range: [0, 1]}}\n"
+        "    capture: {share: 0.05}\n"
+        "    drift: {share: 0.2}\n"
+    )
+    assert main(["check", "--config", str(config), "--json"]) == 0
+    fraud, lite = json.loads(capsys.readouterr().out)["models"]
+    watching = {
+        "outputs": "probabilities finite, range",
+        "capture": "0.05 of the requests",
+        "drift": "0.2 of the requests",
+    }
+    assert fraud["guards"].items() >= watching.items()
+    assert not watching.keys() & lite["guards"].keys()
+
+
 def test_refused_models_are_told_and_the_others_are_shown_as_served(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -46,9 +77,10 @@ def test_refused_models_are_told_and_the_others_are_shown_as_served(
     (repository / "fraud/2").mkdir()
     (repository / "fraud/2/model.onnx").write_bytes(models.custom_domain("com.microsoft", "Teleport"))
     arguments = ["check", str(repository), "--set", "models.lite.anomaly.mode=tag"]
-    assert main(arguments) == 0
+    assert main(arguments) == 3
     out, err = capsys.readouterr()
-    assert "ready to serve on 127.0.0.1:8001, without what is refused" in out
+    assert "serve would start on 127.0.0.1:8001, without what is refused" in out
+    assert "ready" not in out
     assert re.search(r"fraud +│ 1 ", out)
     assert not re.search(r"lite +│|Broken|│ 2 ", out)
     assert err.startswith(
@@ -64,9 +96,9 @@ def test_refused_models_are_told_and_the_others_are_shown_as_served(
         "refused: model fraud version 2: ONNX Runtime cannot load the model\n"
     )
     assert "problem:" not in err
-    assert main([*arguments, "--json"]) == 0
+    assert main([*arguments, "--json"]) == 3
     told = json.loads(capsys.readouterr().out)
-    assert (told["ok"], told["problems"]) == (True, [])
+    assert (told["ok"], told["problems"]) == (False, [])
     assert [(each["name"], each["version"]) for each in told["models"]] == [("fraud", "1")]
     refused = [(each["name"], each["version"]) for each in told["refused"]]
     assert refused == [("Broken", "1"), ("lite", "1"), ("fraud", "2")]
@@ -95,7 +127,7 @@ def test_a_model_whose_share_is_of_a_refused_version_is_refused(
 ) -> None:
     (repository / "fraud/2").mkdir()
     (repository / "fraud/2/model.onnx").write_bytes(models.custom_domain("com.microsoft", "Teleport"))
-    assert main(["check", str(repository), "--set", 'models.fraud.versions={"2": 1}']) == 0
+    assert main(["check", str(repository), "--set", 'models.fraud.versions={"2": 1}']) == 3
     out, err = capsys.readouterr()
     assert "fraud" not in out
     assert "refused: model fraud: no version that has a share can be served" in err
