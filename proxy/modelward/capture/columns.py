@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,7 @@ class Columns:
             of = f"version {self.source.version}"
             raise UnknownFeature(f"capture.features names {names[0]!r}, which is no input of {of}")
 
+    @cached_property
     def schema(self) -> pa.Schema:
         told = {
             "schema": SCHEMA_VERSION,
@@ -95,7 +97,7 @@ class Columns:
     def table(self, batch: Batch) -> pa.Table:
         """All rows of the batch. Those in whose column `quarantine` a reason stands are suspicious."""
         made = self._provenance(batch) | {name: make(batch) for name, _, make in self._tensors()}
-        return pa.Table.from_pydict(made, self.schema())
+        return pa.Table.from_pydict(made, self.schema)
 
     # ---- where it came from
 
@@ -138,7 +140,7 @@ class Columns:
         total, known = np.zeros(len(batch), np.uint64), np.zeros(len(batch), bool)
         for i, spec in enumerate(self.source.inputs):
             key = self.key + i.to_bytes(2, "little")
-            for at, part in batch.parts(batch.asked, spec.name):
+            for at, part in batch.parts(batch.asked, spec):
                 total[at : at + len(part)] += hashed(part, key)
                 known[at : at + len(part)] = True
         return pa.array(total, mask=~known)
@@ -169,7 +171,7 @@ class Columns:
         out = [i for i, use in elements.items() if use != "keep"]
 
         def make(batch: Batch) -> pa.Array:
-            parts = batch.parts(batch.asked if prefix == INPUT else batch.answers, spec.name)
+            parts = batch.parts(batch.asked if prefix == INPUT else batch.answers, spec)
             return _scalars(parts, len(batch), kind) if scalar else _lists(parts, len(batch), kind, out)
 
         return prefix + spec.name, kind if scalar else pa.list_(kind), make
@@ -177,7 +179,7 @@ class Columns:
     def _hashed(self, spec: Tensor, element: int | None) -> tuple[str, pa.DataType, Any]:
         def make(batch: Batch) -> pa.Array:
             values, known = np.zeros(len(batch), np.uint64), np.zeros(len(batch), bool)
-            for at, part in batch.parts(batch.asked, spec.name):
+            for at, part in batch.parts(batch.asked, spec):
                 if element is None or element < part.shape[1]:
                     values[at : at + len(part)] = hashed(part if element is None else part[:, element], self.key)
                     known[at : at + len(part)] = True

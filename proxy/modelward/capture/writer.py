@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import struct
 import threading
 import time
 from collections import Counter
@@ -12,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -21,28 +21,49 @@ from modelward.capture.files import Partition
 from modelward.config.capture import Capture
 from modelward.config.units import SECOND
 from modelward.observe.batch import Batch
+from modelward.observe.source import Source
 from modelward.telemetry.snapshot import CaptureSnapshot
 
 log = logging.getLogger("modelward.capture")
 
-MOST_BATCHES = 256  # that wait to be written
-MOST_WAITING = 64 << 20  # bytes of them
+MOST_BATCHES = 256  # that wait to be made columns of
+MOST_WAITING = 64 << 20  # bytes of them, as they came
 MOST_BUFFERED = 128 << 20  # bytes of rows that wait for their file to be large or old enough
-ROUND_SECONDS = 0.5
+MOST_TABLES = 64  # that are put together to one
+MOST_TOGETHER = 1 << 20  # bytes of them
+COLUMN_BYTES = 1024  # of a table, beside its values: what a small table takes is this
+ROUND_SECONDS = 0.5  # after so long files are looked at that are old, however much waits
 RETENTION_SECONDS = 60.0
 QUIET_SECONDS = 60.0  # between two lines in the log about one model
 STOP_SECONDS = 20.0
+MOST_SOURCES = 256
 
 
 @dataclass
 class Buffer:
-    """Rows of one partition that have one schema."""
+    """Rows of one partition that have one schema. Small tables are put together, since each takes some KiB."""
 
     settings: Capture
     began: float
-    tables: list[pa.Table] = field(default_factory=list)
+    large: list[pa.Table] = field(default_factory=list)
+    small: list[pa.Table] = field(default_factory=list)
     bytes: int = 0
     rows: int = 0
+    _together: int = 0  # bytes of the small ones
+
+    def add(self, table: pa.Table) -> None:
+        self.small.append(table)
+        self.rows += table.num_rows
+        self.bytes += _bytes(table)
+        self._together += _bytes(table)
+        if len(self.small) >= MOST_TABLES or self._together >= MOST_TOGETHER:
+            made = self.small[0] if len(self.small) == 1 else pa.concat_tables(self.small).combine_chunks()
+            self.large.append(made)
+            self.bytes += _bytes(made) - self._together
+            self.small, self._together = [], 0
+
+    def table(self) -> pa.Table:
+        return pa.concat_tables([*self.large, *self.small])
 
 
 class CaptureWriter:
@@ -55,7 +76,9 @@ class CaptureWriter:
         self._key = key
         self._queue: queue.Queue[Batch] = queue.Queue(MOST_BATCHES)
         self._waiting = 0
+        self._made: dict[tuple[str, str], Columns] = {}
         self._buffers: dict[tuple[Partition, pa.Schema], Buffer] = {}
+        self._buffered = 0
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -68,20 +91,33 @@ class CaptureWriter:
         self._retained_at = 0.0
 
     def take(self, batch: Batch) -> None:
-        """From the thread that reads observations. Returns at once."""
-        if batch.source.model not in self._settings():
+        """From the thread that reads observations. Returns at once. What finds no room is dropped and counted."""
+        model = batch.source.model
+        settings = self._settings().get(model)
+        if settings is None:
             return
-        size = _size(batch)
-        if self._waiting + size > MOST_WAITING:
-            self._drop(batch.source.model, "queue", len(batch))
-            return
-        try:
-            self._queue.put_nowait(batch)
-        except queue.Full:
-            self._drop(batch.source.model, "queue", len(batch))
-            return
+        chosen = batch.chosen_requests(settings.share)
+        # an input that was too large is not there: such a row trains nothing
+        lost = chosen & (batch.requests["inputs_size"] == 0)
+        if rows := int(batch.requests["rows"][lost].sum()):
+            self._drop(model, "too_large", rows)
+        for piece in batch.only(chosen & ~lost).pieces():
+            if len(piece) and not self._queued(piece):
+                self._drop(model, "queue", len(piece))
+
+    def _queued(self, piece: Batch) -> bool:
+        size = int(piece.sizes.sum())
         with self._lock:
+            if self._waiting + size > MOST_WAITING:
+                return False
             self._waiting += size
+        try:
+            self._queue.put_nowait(piece)
+        except queue.Full:
+            with self._lock:
+                self._waiting -= size
+            return False
+        return True
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
@@ -108,43 +144,44 @@ class CaptureWriter:
             except Exception:
                 log.exception("capture: a round failed")
                 self._stopping.wait(ROUND_SECONDS)
-        self.round(0)
+        while not self._queue.empty():
+            self.round(0)
         self._write_where(lambda buffer: True)
 
     def round(self, wait: float) -> None:
-        """Takes what waits, for so many seconds at most where nothing does; writes what is due."""
+        """Takes what waits, for so many seconds at most where nothing does, and goes on for ROUND_SECONDS. A file is
+        written as soon as it is large enough; those that are old enough at the end."""
+        until = time.monotonic() + ROUND_SECONDS
         try:
-            batch = self._queue.get(timeout=wait) if wait else self._queue.get_nowait()
+            piece = self._queue.get(timeout=wait) if wait else self._queue.get_nowait()
             while True:
-                self._add(batch)
-                batch = self._queue.get_nowait()
+                with self._lock:
+                    self._waiting -= int(piece.sizes.sum())
+                self._add(piece)
+                if time.monotonic() >= until:
+                    break
+                piece = self._queue.get_nowait()
         except queue.Empty:
             pass
         now = time.monotonic()
-        self._write_where(lambda b: b.bytes >= b.settings.file_size or now - b.began >= b.settings.file_age / SECOND)
-        while sum(buffer.bytes for buffer in self._buffers.values()) > MOST_BUFFERED:
-            largest = max(buffer.bytes for buffer in self._buffers.values())
-            self._write_where(lambda b, most=largest: b.bytes >= most)  # type: ignore[misc]
+        self._write_where(lambda b: now - b.began >= b.settings.file_age / SECOND)
         if now - self._retained_at >= RETENTION_SECONDS:
             self._retained_at = now
             self._retain()
 
     def _add(self, batch: Batch) -> None:
         model = batch.source.model
-        with self._lock:
-            self._waiting -= _size(batch)
         settings = self._settings().get(model)
         if settings is None:
             return
         try:
-            table = self._table(batch, settings)
+            table = self._columns(batch.source, settings).table(batch)
         except UnknownFeature as error:
             self._drop(model, "features", len(batch))
             self._tell(model, f"{error}: nothing of the model is captured. Name its inputs as its metadata does")
             return
-        except (ValueError, TypeError, KeyError, struct.error, pa.ArrowException) as error:
-            self._drop(model, "unreadable", len(batch))
-            self._tell(model, f"a batch cannot be written as it is: {type(error).__name__}: {error}")
+        except (ValueError, TypeError, KeyError, pa.ArrowException) as error:
+            self._apart(batch, error)
             return
         suspicious = pc.not_equal(table["quarantine"], "")
         dates = pc.strftime(table["time"], format="%Y-%m-%d")
@@ -153,14 +190,25 @@ class CaptureWriter:
             for part, mask in ((CLEAN, pc.and_not(today, suspicious)), (QUARANTINE, pc.and_(today, suspicious))):
                 self._buffer(Partition(model, batch.source.version, date, part), table.filter(mask), settings)
 
-    def _table(self, batch: Batch, settings: Capture) -> pa.Table:
-        chosen = batch.chosen(settings.share)
-        # an input that was too large is not there: such a row trains nothing
-        lost = (batch.requests["inputs_size"] == 0)[batch.request]
-        if (lost & chosen).any():
-            self._drop(batch.source.model, "too_large", int((lost & chosen).sum()))
-        columns = Columns(batch.source, settings, self._key)
-        return columns.table(batch).filter(pa.array(chosen & ~lost))
+    def _apart(self, batch: Batch, error: Exception) -> None:
+        """A request that cannot be written costs no other: halves are tried until it is alone."""
+        half = len(batch.requests) // 2
+        if not half:
+            self._drop(batch.source.model, "unreadable", len(batch))
+            self._tell(batch.source.model, f"a request cannot be written as it is: {type(error).__name__}: {error}")
+            return
+        first = np.arange(len(batch.requests)) < half
+        for part in (batch.only(first), batch.only(~first)):
+            self._add(part)
+
+    def _columns(self, source: Source, settings: Capture) -> Columns:
+        """Raises UnknownFeature."""
+        found = self._made.get(source.key)
+        if found is None or found.source is not source or found.settings is not settings:
+            if len(self._made) >= MOST_SOURCES:
+                self._made.clear()
+            found = self._made[source.key] = Columns(source, settings, self._key)
+        return found
 
     def _buffer(self, partition: Partition, table: pa.Table, settings: Capture) -> None:
         if not table.num_rows:
@@ -169,21 +217,27 @@ class CaptureWriter:
         buffer = self._buffers.get(key)
         if buffer is None:
             buffer = self._buffers[key] = Buffer(settings, time.monotonic())
-        buffer.tables.append(table)
-        buffer.bytes += table.nbytes
-        buffer.rows += table.num_rows
+        self._buffered -= buffer.bytes
+        buffer.add(table)
+        self._buffered += buffer.bytes
+        if buffer.bytes >= buffer.settings.file_size:
+            self._write_where(lambda each: each is buffer)
+        while self._buffered > MOST_BUFFERED:
+            largest = max(self._buffers.values(), key=lambda each: each.bytes)
+            self._write_where(lambda each, most=largest: each is most)  # type: ignore[misc]
 
     def _write_where(self, due: Callable[[Buffer], bool]) -> None:
         for key, buffer in [*self._buffers.items()]:
             if due(buffer):
                 del self._buffers[key]
+                self._buffered -= buffer.bytes
                 self._write(key[0], buffer)
 
     def _write(self, partition: Partition, buffer: Buffer) -> None:
         model, part = partition.model, partition.part
         root = buffer.settings.folder or self._root
         try:
-            file = files.write(root, partition, pa.concat_tables(buffer.tables))
+            file = files.write(root, partition, buffer.table())
             size = file.stat().st_size
         except (OSError, pa.ArrowException) as error:
             why = getattr(error, "strerror", None) or str(error)
@@ -217,6 +271,6 @@ class CaptureWriter:
             log.error("capture of model %s: %s", model, what, extra={"fields": {"model": model}})
 
 
-def _size(batch: Batch) -> int:
-    sizes = sum(map(len, batch.raw_inputs)) + sum(map(len, batch.raw_answers))
-    return sizes + batch.features.nbytes + batch.rows.nbytes + batch.requests.nbytes
+def _bytes(table: pa.Table) -> int:
+    values: int = table.nbytes
+    return values + COLUMN_BYTES * int(table.num_columns)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from modelward.observe.source import Source, Tensor
-from modelward.rpc.contents import AnswerProblem, Array, decode, decode_all
+from modelward.rpc.contents import AnswerProblem, Array, decode, decode_contents
 from modelward.rpc.protocol import DecodeError, message_class
 from modelward.tensors import DATATYPES
 from modelward_native.observe.reader import REQUEST, ROW, Group
@@ -21,6 +23,14 @@ REQUEST_DTYPE = np.dtype(list(REQUEST))
 ROW_DTYPE = np.dtype(list(ROW))
 _TENSOR = struct.Struct("<IIQ")  # mw_observed_tensor
 _ANSWER = message_class("inference.ModelInferResponse")
+
+MOST_BYTES = 1 << 20
+"""Of the requests of one piece, as they came."""
+MOST_ROWS = 8192
+MOST_ELEMENTS = 2 << 20
+"""Rows of one piece times the bytes of its widest row: no array of all rows has more elements. 16 MiB as float64."""
+OVERHEAD = 512
+"""Bytes of Python objects for one request."""
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -64,6 +74,48 @@ class Batch:
     def __len__(self) -> int:
         """Rows."""
         return len(self.rows)
+
+    def only(self, requests: npt.NDArray[np.bool_]) -> Batch:
+        """These requests of it. Nothing that was decoded goes along."""
+        rows = requests[self.request]
+        return Batch(
+            self.source,
+            self.requests[requests],
+            self.rows[rows],
+            self.features[rows],
+            self.categories[rows],
+            tuple(compress(self.ids, requests)),
+            tuple(compress(self.raw_inputs, requests)),
+            tuple(compress(self.raw_answers, requests)),
+            self.clock,
+        )
+
+    def pieces(self) -> Iterator[Batch]:
+        """All of it, in parts that are so small that decoding one takes bounded memory, whatever clients have sent: a
+        row that is much wider than others would make arrays of all rows as wide. A request is never split."""
+        begin, held, rows, widest = 0, 0, 0, 0
+        for i, (size, count) in enumerate(zip(self.sizes.tolist(), self.requests["rows"].tolist(), strict=True)):
+            width = size // max(count, 1)
+            held, rows, widest = held + size, rows + count, max(widest, width)
+            if i > begin and (held > MOST_BYTES or rows > MOST_ROWS or rows * widest > MOST_ELEMENTS):
+                yield self._between(begin, i)
+                begin, held, rows, widest = i, size, count, width
+        yield self if begin == 0 else self._between(begin, len(self.requests))
+
+    def _between(self, begin: int, end: int) -> Batch:
+        place = np.arange(len(self.requests))
+        return self.only((place >= begin) & (place < end))
+
+    @cached_property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Bytes that each request takes in memory before it is decoded."""
+        kept = (self.ids, self.raw_inputs, self.raw_answers)
+        tensors = [sum(map(len, each)) for each in zip(*kept, strict=True)]
+        row = ROW_DTYPE.itemsize + 4 * self.features.shape[1] + 8 * self.categories.shape[1]
+        fixed = REQUEST_DTYPE.itemsize + OVERHEAD
+        rows = self.requests["rows"].astype(np.int64) * row
+        total: npt.NDArray[np.int64] = np.array(tensors, np.int64) + rows + fixed
+        return total
 
     # ---- by row
 
@@ -111,12 +163,17 @@ class Batch:
 
     def chosen(self, share: float) -> npt.NDArray[np.bool_]:
         """The rows of a random share of all requests, which is part of the share that is observed."""
-        return (self.requests["chance"] <= min(share, 1.0) * (2**32 - 1))[self.request]
+        return self.chosen_requests(share)[self.request]
+
+    def chosen_requests(self, share: float) -> npt.NDArray[np.bool_]:
+        """The requests of these rows."""
+        of_share: npt.NDArray[np.bool_] = self.requests["chance"] <= min(share, 1.0) * (2**32 - 1)
+        return of_share
 
     @cached_property
     def outputs(self) -> Mapping[str, Array]:
         """By name the elements of each row, (rows, k): float64, NaN where the request has no such answer; objects
-        (bytes or None) for BYTES. An output whose elements per row differ is not in it."""
+        (bytes or None) for BYTES. An output that no request has, or whose elements per row differ, is not in it."""
         return self._filled(self.answers, self.source.outputs)
 
     @cached_property
@@ -124,25 +181,35 @@ class Batch:
         """The same of the inputs, as far as they were kept."""
         return self._filled(self.asked, self.source.inputs)
 
-    def parts(self, found: Sequence[Mapping[str, Array]], name: str) -> list[tuple[int, Array]]:
-        """Of one tensor, (first row, its elements by row) of each request that has it; in their own datatype. found:
-        `asked` or `answers`. Where the first dimension is no row, a request is one row of all elements."""
+    def parts(self, found: Sequence[Mapping[str, Array]], tensor: Tensor) -> list[tuple[int, Array]]:
+        """Of one tensor, (first row, its elements by row) of each request that has it as the signature says: with as
+        many rows as the request, and as many elements in each. In its own datatype. found: `asked` or `answers`. Where
+        the first dimension is no row, a request is one row of all elements."""
         parts: list[tuple[int, Array]] = []
         ends = np.cumsum(self.requests["rows"]).tolist()
-        for tensors, end, count in zip(found, ends, self.requests["rows"].tolist(), strict=True):
-            array = tensors.get(name)
+        totals, wanted = self.requests["total_rows"].tolist(), self.width(tensor)
+        for tensors, end, count, total in zip(found, ends, self.requests["rows"].tolist(), totals, strict=True):
+            array = tensors.get(tensor.name)
             if array is None or not count:
                 continue
             rows = array if self.source.batched else array[None]
             index = self.rows["row"][end - count : end]
-            if rows.ndim and len(rows) > int(index[-1]):
-                parts.append((end - count, rows.reshape(len(rows), -1)[index]))
+            if not rows.ndim or len(rows) != (total if self.source.batched else 1) or len(rows) <= int(index.max()):
+                continue
+            width = prod(rows.shape[1:])
+            if wanted in (None, width):
+                parts.append((end - count, rows.reshape(len(rows), width)[index]))
         return parts
+
+    def width(self, tensor: Tensor) -> int | None:
+        """Elements of a row as the signature says; None where it does not fix them."""
+        row = tensor.shape[1:] if self.source.batched else tensor.shape
+        return None if -1 in row else prod(row)
 
     def _filled(self, found: Sequence[Mapping[str, Array]], tensors: Sequence[Tensor]) -> dict[str, Array]:
         by_name: dict[str, Array] = {}
         for tensor in tensors:
-            parts = self.parts(found, tensor.name)
+            parts = self.parts(found, tensor)
             widths = {part.shape[1] for _, part in parts}
             if len(widths) == 1:
                 shape = (len(self), widths.pop())
@@ -156,35 +223,56 @@ class Batch:
 
     @cached_property
     def answers(self) -> list[dict[str, Array]]:
-        """The outputs of each request's answer by name; empty where there is none, or it cannot be read."""
-        return [_outputs(raw) for raw in self.raw_answers]
+        """The outputs of each request's answer by name; without those that are not as the signature says, or cannot be
+        read."""
+        declared = {tensor.name: tensor.datatype for tensor in self.source.outputs}
+        return [_outputs(raw, declared) for raw in self.raw_answers]
 
     @cached_property
     def asked(self) -> list[dict[str, Array]]:
-        """The inputs of each request by name; empty where they were not kept."""
+        """The inputs of each request by name; empty where they were not kept, or cannot be read."""
         return [self._tensors(raw) for raw in self.raw_inputs]
 
     def _tensors(self, raw: bytes) -> dict[str, Array]:
-        """Raises ValueError, struct.error where a worker has written something else."""
+        """A worker may have ended while it wrote: what does not fit the signature is not believed."""
         found: dict[str, Array] = {}
         at = 0
-        for spec in self.source.inputs if raw else ():
-            dtype, rank, size = _TENSOR.unpack_from(raw, at)
-            at += _TENSOR.size
-            shape = struct.unpack_from(f"<{rank}q", raw, at)
-            at += 8 * rank
-            if size and dtype:
-                found[spec.name] = decode(raw[at : at + size], DATATYPES[dtype - 1], [*shape])
-            at += -(-size // 8) * 8
+        try:
+            for spec in self.source.inputs if raw else ():
+                dtype, rank, size = _TENSOR.unpack_from(raw, at)
+                at += _TENSOR.size
+                shape = struct.unpack_from(f"<{rank}q", raw, at)
+                at += 8 * rank
+                if size and dtype:
+                    if dtype > len(DATATYPES) or DATATYPES[dtype - 1] != spec.datatype:
+                        return {}
+                    found[spec.name] = decode(raw[at : at + size], spec.datatype, [*shape])
+                at += -(-size // 8) * 8
+        except (struct.error, AnswerProblem):
+            return {}
         return found
 
 
-def _outputs(raw: bytes) -> dict[str, Any]:
+def _outputs(raw: bytes, declared: Mapping[str, str]) -> dict[str, Array]:
+    """declared: datatypes by name."""
     if not raw:
         return {}
     try:
         answer: Any = _ANSWER.FromString(raw)
-        arrays = decode_all(answer.outputs, answer.raw_output_contents)
-    except (DecodeError, AnswerProblem):
+    except DecodeError:
         return {}
-    return {tensor.name: array for tensor, array in zip(answer.outputs, arrays, strict=True)}
+    names = [tensor.name for tensor in answer.outputs]
+    raws = answer.raw_output_contents
+    if raws and len(raws) != len(names):
+        return {}
+    found: dict[str, Array] = {}
+    for i, tensor in enumerate(answer.outputs):
+        datatype, shape = tensor.datatype, [*tensor.shape]
+        if declared.get(tensor.name) != datatype or names.count(tensor.name) > 1:
+            continue
+        try:
+            made = decode(raws[i], datatype, shape) if raws else decode_contents(tensor.contents, datatype, shape)
+        except AnswerProblem:
+            continue
+        found[tensor.name] = made
+    return found

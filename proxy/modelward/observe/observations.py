@@ -27,8 +27,8 @@ Consumer = Callable[[Batch], None]
 class Observations:
     """The one reader of a region: workers describe a source once. `subscribe`, then `start`.
 
-    A consumer is called in the reader's thread with each batch of each source, and returns soon: what it has to do with
-    the disk it does in a thread of its own. One that raises is told in the log, and goes on.
+    A consumer is called in the reader's thread with each piece of each batch (`Batch.pieces`), and returns soon: what
+    it has to do with the disk it does in a thread of its own. One that raises is told in the log, and goes on.
     """
 
     def __init__(self, region: Region) -> None:
@@ -56,7 +56,9 @@ class Observations:
         if self._thread is not None:
             self._thread.join(STOP_SECONDS)
             self._thread = None
-            self.round()
+            until = time.monotonic() + STOP_SECONDS
+            while self.round() and time.monotonic() < until:
+                pass
 
     def stats(self) -> ObservationSnapshot:
         kept, dropped, cut = self._reader.stats()
@@ -72,13 +74,16 @@ class Observations:
             if source is None:
                 self._torn += group.count
                 continue
-            batch = Batch.of(source, group, clock)
-            for name, consumer in self._consumers.items():
-                try:
-                    consumer(batch)
-                except Exception as error:  # noqa: BLE001 - counted and told
-                    self._failed(name, error)
+            for batch in Batch.of(source, group, clock).pieces():
+                self._hand(batch)
         return count
+
+    def _hand(self, batch: Batch) -> None:
+        for name, consumer in self._consumers.items():
+            try:
+                consumer(batch)
+            except Exception as error:  # noqa: BLE001 - counted and told
+                self._failed(name, error)
 
     def _run(self) -> None:
         while not self._stopping.wait(ROUND_SECONDS):

@@ -48,7 +48,9 @@ def batch_of(requests: Sequence[Mapping[str, Array]], source: Source = SOURCE, *
     inputs = [_raw(source, each) for each in requests]
     heads["inputs_size"] = [len(each) for each in inputs]
     answers = [_answer(source, next(iter(each.values()))) for each in requests]
-    features = np.concatenate([next(iter(each.values())) for each in requests]).astype(np.float32)
+    firsts = [next(iter(each.values())) for each in requests]
+    width = min(each.shape[1] for each in firsts)
+    features = np.concatenate([each[:, :width] for each in firsts]).astype(np.float32)
     return Batch(
         source, heads, rows, features, np.zeros((len(rows), 0), np.uint64),
         tuple(f"r{i}".encode() for i in range(len(requests))), tuple(inputs), tuple(answers), CLOCK,

@@ -95,7 +95,7 @@ def test_equal_rows_have_equal_fingerprints_whatever_is_left_out():
 
 
 def test_a_file_says_what_it_is_of():
-    told = json.loads(columns(age="hash").schema().metadata[METADATA])
+    told = json.loads(columns(age="hash").schema.metadata[METADATA])
     assert (told["schema"], told["model"], told["version"], told["digest"]) == (1, "m", "1", "abcd")
     assert told["features"] == {"age": "hash"}
     assert told["inputs"][0] == ["x", "FP32", [-1, 3]]

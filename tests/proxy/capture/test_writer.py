@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from modelward.capture import files, writer
+from modelward.capture.columns import Columns
 from modelward.capture.files import Partition, captured
-from modelward.capture.writer import CaptureWriter
+from modelward.capture.writer import Buffer, CaptureWriter
 from modelward.config.capture import Capture
+from modelward.observe.batch import Batch
 from tests.proxy.capture.made import batch_of, tensors
 
 KEY = b"0123456789abcdef"
@@ -149,6 +152,107 @@ def test_what_finds_the_queue_full_is_dropped_and_counted(make: Make, monkeypatc
     other = make()
     other.take(batch)
     assert other.stats().dropped == {("m", "queue"): 1}
+
+
+def after_each(made: CaptureWriter, then: Callable[[], None]) -> None:
+    """Of the batches that are taken from the queue."""
+    add = made._add
+
+    def added(taken: Batch) -> None:
+        add(taken)
+        then()
+
+    made._add = added  # type: ignore[assignment, method-assign]
+
+
+def test_a_round_ends_although_requests_keep_coming(make: Make, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(writer, "ROUND_SECONDS", 0.0)
+    made = make()
+    batch, left = batch_of([tensors(1)]), iter(range(3))
+
+    def send() -> None:
+        assert next(left, None) is not None, "the round goes on as long as requests come"
+        made.take(batch)
+
+    made.take(batch)
+    after_each(made, send)
+    made.round(0)
+    made.round(0)
+
+
+def test_files_are_written_while_others_wait(make: Make, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(writer, "ROUND_SECONDS", 60.0)
+    made = make(file_size=65536)
+    held: list[int] = []
+    after_each(made, lambda: held.append(made._buffered))
+    for _ in range(9):
+        made.take(batch_of([tensors(200)]))
+    made.round(0)
+    assert len(held) == 9
+    assert max(held) < 65536
+    assert made.stats().files["m"] > 1
+
+
+def test_memory_is_bounded_while_no_file_is_large_enough(make: Make, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(writer, "ROUND_SECONDS", 60.0)
+    monkeypatch.setattr(writer, "MOST_BUFFERED", 150_000)
+    made = make()
+    held: list[int] = []
+    after_each(made, lambda: held.append(made._buffered))
+    for i in range(9):
+        made.take(batch_of([tensors(200)], flagged=[i % 2]))
+    made.round(0)
+    assert 75_000 < max(held) <= 150_000
+    assert made._buffered == sum(buffer.bytes for buffer in made._buffers.values())
+
+
+def test_many_small_tables_are_put_together_and_count_for_what_they_take():
+    columns = Columns(batch_of([tensors(1)]).source, Capture(), KEY)
+    buffer = Buffer(Capture(), 0.0)
+    for i in range(500):
+        buffer.add(columns.table(batch_of([tensors(1, i)])))
+    assert len(buffer.large) + len(buffer.small) < 100
+    assert buffer.table().num_rows == buffer.rows == 500
+    assert buffer.table()["input.x"].to_pylist()[7] == tensors(1, 7)["x"][0].tolist()
+    assert buffer.bytes >= 500 * 150
+    small = Buffer(Capture(), 0.0)
+    small.add(columns.table(batch_of([tensors(1)])))
+    assert small.bytes > 1000 * len(columns.schema)
+
+
+def test_a_request_that_cannot_be_written_costs_no_other(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    table = Columns.table
+
+    def odd(columns: Columns, batch: Batch) -> pa.Table:
+        if b"r3" in batch.ids:
+            raise pa.ArrowInvalid("it is odd")
+        return table(columns, batch)
+
+    monkeypatch.setattr(Columns, "table", odd)
+    made = make()
+    made.take(batch_of([tensors(2)] * 6))
+    finish(made)
+    assert {row["request_id"] for row in written(tmp_path / "capture")} == {"r0", "r1", "r2", "r4", "r5"}
+    assert made.stats().dropped == {("m", "unreadable"): 2}
+    assert "a request cannot be written as it is: ArrowInvalid: it is odd" in caplog.text
+
+
+def test_what_is_not_chosen_takes_no_room(make: Make):
+    made = make(share=0.01)
+    made.take(batch_of([tensors(100)] * 50, chance=[0] + [2**32 - 1] * 49))
+    assert made._waiting == made._queue.queue[0].sizes.sum() < 20_000
+
+
+def test_all_that_waits_is_written_when_the_server_ends(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(writer, "ROUND_SECONDS", 0.0)
+    made = make()
+    for _ in range(5):
+        made.take(batch_of([tensors(1)]))
+    finish(made)
+    assert len(written(tmp_path / "capture")) == 5
+    assert made._waiting == 0
 
 
 def test_old_files_and_those_beyond_the_size_are_removed_the_oldest_first(tmp_path: Path):
