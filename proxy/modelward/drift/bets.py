@@ -95,7 +95,7 @@ class LearntBets:
     """Of `signals` signals: what their levels were lately, forgotten at several speeds."""
 
     def __init__(self, signals: int, tolerance: float) -> None:
-        self._seen = np.full((len(MEMORIES), signals, CELLS), 1.0)
+        self.seen = np.full((len(MEMORIES), signals, CELLS), 1.0)
         self._memories = np.array(MEMORIES)
         self._tolerance = tolerance
 
@@ -105,9 +105,9 @@ class LearntBets:
         counts: (signals, LEVELS) rows of the batch.
         """
         cells = counts @ _CELL
-        seen = self._seen + PRIOR
+        seen = self.seen + PRIOR
         tables = (1.0 - STAKES) + STAKES * CELLS * seen / seen.sum(axis=2, keepdims=True)
         made: Doubles = np.einsum("msc,sc->sm", tolerant(tables.swapaxes(1, 2), self._tolerance).swapaxes(1, 2), cells)
         rows = cells.sum(axis=1).max(initial=0.0)
-        self._seen = self._seen * np.exp(-rows / self._memories)[:, None, None] + cells
+        self.seen = self.seen * np.exp(-rows / self._memories)[:, None, None] + cells
         return made

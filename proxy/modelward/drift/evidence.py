@@ -14,6 +14,7 @@ Sources: Shin, Ramdas and Rinaldo, "E-detectors" (2024); Shiryaev (1963) and Rob
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import log
 
 import numpy as np
@@ -51,6 +52,15 @@ class Evidence:
         self._began = np.where(self._cusums <= 0.0, at, self._began)
         self._cusums = np.clip(self._cusums + made, 0.0, highest)
         self._sums = np.minimum(np.logaddexp(self._sums, log(requests)) + made, highest)
+
+    def arrays(self) -> dict[str, Doubles]:
+        """All that it knows, by name; they are the evidence's own."""
+        return {"sums": self._sums, "cusums": self._cusums, "began": self._began, "lately": self._learnt.seen}
+
+    def resume(self, arrays: Mapping[str, Doubles]) -> None:
+        """Arrays as another has them, of the same shapes."""
+        self._sums, self._cusums, self._began = arrays["sums"], arrays["cusums"], arrays["began"]
+        self._learnt.seen = arrays["lately"]
 
     def nats(self) -> Doubles:
         """Of each signal: the logarithm of its sum; -inf at the beginning."""

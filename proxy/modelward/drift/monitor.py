@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import zlib
 from collections import OrderedDict, deque
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,12 +15,16 @@ import numpy as np
 from modelward.config.drift import Drift
 from modelward.drift.cause import Cause
 from modelward.drift.report import version_of
+from modelward.drift.state import StateError, columns_of, state_of, watch_of
+from modelward.drift.store import Kept
 from modelward.drift.table import Chosen, Column, Kind, Table, inputs_of, outputs_of, training_of
 from modelward.drift.watch import Watch
 from modelward.drift.whose import cause
 from modelward.observe.batch import Batch
 from modelward.observe.source import Source
 from modelward.telemetry.snapshot import DriftSnapshot
+
+log = logging.getLogger("modelward.drift")
 
 MOST_VERSIONS = 32
 """Watched at a time: about 5 MiB each at most. The one that was seen longest ago gives way."""
@@ -32,6 +37,8 @@ FEWEST_REQUESTS = 100.0
 
 TABLES = {"inputs": inputs_of, "outputs": outputs_of, "training": training_of}
 """What is watched of a version, each by itself."""
+ACCEPTED = ("inputs", "outputs")
+"""Sides whose present can become what is usual: the others are compared with what does not change."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,53 @@ class DriftMonitor:
         with self._lock:
             return {key: _stats(each) for key, each in self._versions.items()}
 
+    def resume(self, kept: Iterable[Kept]) -> None:
+        """What was learnt before this began, of versions that are watched with the same settings. What does not fit is
+        learnt again."""
+        for each in kept:
+            settings = self._settings(each.model)
+            if settings is None or _settings_of(each) != settings:
+                continue
+            try:
+                watches = {side: _resumed(each, side, settings) for side in each.sides if side in TABLES}
+            except StateError as error:
+                log.warning("model %s version %s: its drift is learnt again, %s", each.model, each.version, error)
+                continue
+            with self._lock:
+                if each.key not in self._versions and len(self._versions) < MOST_VERSIONS:
+                    self._versions[each.key] = _Version(each.digest, settings, watches=watches)
+                    self._versions.move_to_end(each.key, last=False)  # the latest come first
+
+    def versions(self) -> list[tuple[str, str]]:
+        with self._lock:
+            return [*self._versions]
+
+    def kept(self, key: tuple[str, str], beyond: int) -> tuple[int, Kept] | None:
+        """What was learnt of a version, and of how many rows, if these are others than `beyond`."""
+        with self._lock:
+            version = self._versions.get(key)
+            if version is None or (rows := sum(w.rows + w.waits for w in version.watches.values())) == beyond:
+                return None
+            settings = version.settings.model_dump_json()
+            return rows, Kept(
+                *key, version.digest, settings, {side: state_of(w) for side, w in version.watches.items()}
+            )
+
+    def accept(self, model: str, version: str | None) -> list[tuple[str, str]]:
+        """Takes the present of a version, or of all, as what is usual where an alarm stands; of which. Likeness
+        to the training data goes on being compared with these."""
+        with self._lock:
+            found = []
+            for key, each in self._versions.items():
+                raised = [side for side, w in each.watches.items() if w.raised is not None and side in ACCEPTED]
+                if key[0] != model or version not in (None, key[1]) or not raised:
+                    continue
+                for side in raised:
+                    watch = each.watches[side]
+                    each.watches[side] = watch.accepted(_seed(key, side, watch.rows))
+                found.append(key)
+            return sorted(found)
+
     def keep(self, models: Container[str]) -> None:
         """Forgets versions of all other models."""
         with self._lock:
@@ -132,7 +186,8 @@ class DriftMonitor:
     def _add(self, batch: Batch, version: _Version, side: str, table: Table) -> None:
         watch = version.watches.get(side)
         if watch is None or watch.columns != table.columns:
-            watch = version.watches[side] = _watch(version.settings, table.columns, f"{batch.source.key}{side}")
+            seed = _seed(batch.source.key, side)
+            watch = version.watches[side] = _watch(version.settings, table.columns, seed)
         before = watch.raised
         if not watch.add(table):
             return
@@ -152,12 +207,32 @@ class DriftMonitor:
         return cause(version, watched)
 
 
-def _watch(settings: Drift, columns: tuple[Column, ...], seed: str) -> Watch:
+def _settings_of(kept: Kept) -> Drift | None:
+    try:
+        return Drift.model_validate_json(kept.settings)
+    except ValueError:
+        return None
+
+
+def _resumed(kept: Kept, side: str, settings: Drift) -> Watch:
+    """Raises StateError."""
+    facts, arrays = kept.sides[side]
+    rows = facts.get("rows")
+    seed = _seed(kept.key, side, rows if isinstance(rows, int) else 0)
+    return watch_of(facts, arrays, _watch(settings, columns_of(facts), seed))
+
+
+def _seed(key: tuple[str, str], side: str, rows: int = 0) -> int:
+    """rows: that were judged before, so that no draw comes twice."""
+    return zlib.crc32(f"{key}{side}{rows or ''}".encode())
+
+
+def _watch(settings: Drift, columns: tuple[Column, ...], seed: int) -> Watch:
     """Each side has its part of the false alarms. Of the requests only a share is seen."""
     requests = max(len(TABLES) * settings.false_alarms * settings.share, FEWEST_REQUESTS)
     trained = any(column.kind is Kind.P_VALUE for column in columns)
     tolerance = settings.training_tolerance if trained else settings.tolerance
-    return Watch(columns, requests, tolerance, zlib.crc32(seed.encode()))
+    return Watch(columns, requests, tolerance, seed)
 
 
 def _paced(version: _Version, batch: Batch, rows: Chosen) -> Chosen:

@@ -28,6 +28,12 @@ class Recent:
     def table(self) -> Table:
         return self._table.of(np.arange(min(self.seen, KEPT)))
 
+    def in_order(self) -> Table:
+        """The earliest first."""
+        if self.seen < KEPT:
+            return self.table()
+        return self._table.of((self._next + np.arange(KEPT)) % KEPT)
+
 
 class Reservoir:
     """KEPT rows of all, each with the same chance (Vitter, "Random sampling with a reservoir", 1985)."""
@@ -36,6 +42,13 @@ class Reservoir:
         self._table = _empty(columns)
         self._rng = rng
         self.seen = 0
+
+    def resume(self, kept: Table, seen: int) -> None:
+        """What another has kept of so many rows, at most KEPT. Raises ValueError."""
+        if len(kept) != min(seen, KEPT):
+            raise ValueError(f"{len(kept)} rows are not what is kept of {seen}")
+        _put(self._table, np.arange(len(kept)), kept)
+        self.seen = seen
 
     def add(self, table: Table) -> None:
         numbers = self.seen + np.arange(len(table))

@@ -14,7 +14,8 @@ All become bins (uint8): 0 is missing, the last is a value of a category that wa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -85,11 +86,21 @@ class Signals:
         directions = _directions(z)
         points = z.astype(np.float32)
         groups = () if few else tuple(_ordered(centroids(points, count, rng)[0]) for count in CLUSTERS)
-        plan = cls(table.columns, (), numbers, centre, scale, directions, groups, fractional)
-        names = [*table.columns, *plan._derived_columns()]
+        parts = (numbers, centre, scale, directions, groups, fractional)
+        plan = cls(table.columns, (), *parts)
+        kinds_of = [each.kind for each in plan._named()]
         matrix = plan.matrix(table)
-        signals = [Signal(each.name, each.kind, _edges(matrix[:, i], each.kind)) for i, each in enumerate(names)]
-        return cls(table.columns, tuple(signals), numbers, centre, scale, directions, groups, fractional)
+        return cls.of(table.columns, [_edges(matrix[:, i], kind) for i, kind in enumerate(kinds_of)], *parts)
+
+    @classmethod
+    def of(cls, columns: tuple[Column, ...], edges: Sequence[Doubles], *parts: Any) -> Signals:
+        """edges: of all signals, or ValueError is raised. parts: the rest, in the order of the fields."""
+        plan = cls(columns, (), *parts)
+        named = [Signal(each.name, each.kind, edge) for each, edge in zip(plan._named(), edges, strict=True)]
+        return replace(plan, all=tuple(named))
+
+    def _named(self) -> list[Column]:
+        return [*self.columns, *self._derived_columns()]
 
     def _derived_columns(self) -> list[Column]:
         derived = [Column("missing values", Kind.NUMBER)] if len(self.columns) >= FEWEST_COLUMNS else []

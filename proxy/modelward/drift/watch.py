@@ -47,12 +47,12 @@ class Watch:
         self.signals: Signals | None = None
         self.raised: Raised | None = None
         self.rows = self.requests = self.left_out = 0
-        self._false_alarms, self._tolerance = false_alarms, tolerance
-        self._rng = np.random.default_rng(seed)
+        self.false_alarms, self.tolerance = false_alarms, tolerance
+        self.rng = np.random.default_rng(seed)
         self._waiting: list[Table] = []
-        self._ranks: Ranks | None = None
-        self._evidence: Evidence | None = None
-        self.before = Reservoir(columns, self._rng)
+        self.ranks: Ranks | None = None
+        self.evidence: Evidence | None = None
+        self.before = Reservoir(columns, self.rng)
         self.recent = Recent(columns)
 
     @property
@@ -61,14 +61,14 @@ class Watch:
 
     @property
     def alarm_at(self) -> float:
-        return self._evidence.alarm_at if self._evidence is not None else float("inf")
+        return self.evidence.alarm_at if self.evidence is not None else float("inf")
 
     def add(self, table: Table) -> bool:
         """Whether an alarm was raised or ended."""
         if not len(table):
             return False
         self._waiting.append(table)
-        waits = sum(map(len, self._waiting))
+        waits = self.waits
         if self.signals is None:
             if waits >= LEARNT_FROM:
                 self._learn(self._taken())
@@ -82,10 +82,35 @@ class Watch:
 
     def nats(self) -> Doubles:
         """Evidence of each signal."""
-        return self._evidence.nats() if self._evidence is not None else np.empty(0)
+        return self.evidence.nats() if self.evidence is not None else np.empty(0)
 
     def since(self) -> Doubles:
-        return self._evidence.since() if self._evidence is not None else np.empty(0)
+        return self.evidence.since() if self.evidence is not None else np.empty(0)
+
+    @property
+    def waits(self) -> int:
+        """Rows that are not judged yet."""
+        return sum(map(len, self._waiting))
+
+    def waiting(self) -> Table:
+        """These rows."""
+        return Table.joined(self._waiting) if self._waiting else self.recent.table().of(np.arange(0))
+
+    def wait(self, table: Table) -> None:
+        """As if these rows had come, and were not judged yet."""
+        self._waiting.append(table)
+
+    def resume(self, signals: Signals, ranks: Ranks, evidence: Evidence, before: Reservoir, recent: Recent) -> None:
+        """What another watch has learnt."""
+        self.signals, self.ranks, self.evidence, self.before, self.recent = signals, ranks, evidence, before, recent
+
+    def accepted(self, seed: int) -> Watch:
+        """A watch for which the present is usual: it has learnt from the last rows since the change, and learns from
+        the next ones where these are too few."""
+        watch = Watch(self.columns, self.false_alarms, self.tolerance, seed)
+        last = self.recent.in_order()
+        watch.add(last if self.raised is None else last.of(last.time >= self.raised.since))
+        return watch
 
     def _taken(self) -> Table:
         table = Table.joined(self._waiting)
@@ -96,35 +121,35 @@ class Watch:
 
     def _learn(self, table: Table) -> None:
         half = len(table) // 2
-        self.signals = Signals.learn(table.of(np.arange(half)), self._rng)
+        self.signals = Signals.learn(table.of(np.arange(half)), self.rng)
         first = self.signals.bins(self.signals.matrix(table.of(np.arange(half, len(table)))))
-        self._ranks = Ranks(np.zeros((len(self.signals.all), BINS), np.int64), self._rng)
-        self._ranks.levels(first, learn=True)
-        self._evidence = self._no_evidence()
+        self.ranks = Ranks(np.zeros((len(self.signals.all), BINS), np.int64), self.rng)
+        self.ranks.levels(first, learn=True)
+        self.evidence = self._no_evidence()
         self._seen(table)
 
     def _no_evidence(self) -> Evidence:
         assert self.signals is not None
-        return Evidence(len(self.signals.all), self._false_alarms, self._tolerance)
+        return Evidence(len(self.signals.all), self.false_alarms, self.tolerance)
 
     def _judge(self, table: Table) -> None:
-        assert self.signals is not None and self._ranks is not None and self._evidence is not None
+        assert self.signals is not None and self.ranks is not None and self.evidence is not None
         bins = self.signals.bins(self.signals.matrix(table))
-        levels = self._ranks.levels(bins, learn=self.raised is None)
+        levels = self.ranks.levels(bins, learn=self.raised is None)
         for i, column in enumerate(self.columns):
             if column.kind is Kind.P_VALUE:
                 levels[:, i] = level_of(1.0 - table.values[:, i])
         at = float(table.time[0])
-        self._evidence.add(levels, max(1, len(np.unique(table.request))), at)
-        nats = self._evidence.nats()
+        self.evidence.add(levels, max(1, len(np.unique(table.request))), at)
+        nats = self.evidence.nats()
         highest = int(nats.argmax()) if len(nats) else 0
-        if self.raised is None and len(nats) and nats[highest] >= self._evidence.alarm_at:
-            self.raised = Raised(float(table.time[-1]), float(self._evidence.since()[highest]), highest)
-            self._ranks.forget(bins)
-            self._ranks.forget(self._bins_since(self.raised.since))
-        elif self.raised is not None and nats[self.raised.first] < self._evidence.alarm_at - LOWERED:
+        if self.raised is None and len(nats) and nats[highest] >= self.evidence.alarm_at:
+            self.raised = Raised(float(table.time[-1]), float(self.evidence.since()[highest]), highest)
+            self.ranks.forget(bins)
+            self.ranks.forget(self._bins_since(self.raised.since))
+        elif self.raised is not None and nats[self.raised.first] < self.evidence.alarm_at - LOWERED:
             self.raised = None
-            self._evidence = self._no_evidence()
+            self.evidence = self._no_evidence()
         self._seen(table)
 
     def _bins_since(self, since: float) -> Bins:

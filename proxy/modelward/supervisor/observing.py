@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from modelward.capture.writer import CaptureWriter
     from modelward.drift.monitor import DriftMonitor
     from modelward.observe.observations import Consumer, Observations
+    from modelward.supervisor.drift_keeping import DriftKeeping
 
 log = logging.getLogger("modelward.observe")
 
@@ -37,6 +38,7 @@ class Observing:
         self._config = config
         self._recorder = recorder
         self._drift: DriftMonitor | None = None
+        self._kept: DriftKeeping | None = None
         self._observations: Observations | None = None
         self._capture: CaptureWriter | None = None
 
@@ -46,6 +48,8 @@ class Observing:
             if self._drift is not None:
                 self._drift.keep(self._config().watched)
                 tell(self._drift.events(), self._recorder())
+            if self._kept is not None and self._kept.due:
+                await asyncio.get_running_loop().run_in_executor(None, self._kept.write)
             await asyncio.sleep(LOOK_SECONDS)
 
     def follow(self, region: Region) -> None:
@@ -60,8 +64,11 @@ class Observing:
             log.info("requests of %s are captured", ", ".join(config.captured))
         if self._drift is None and config.watched:
             from modelward.drift.monitor import DriftMonitor  # noqa: PLC0415 - brings numpy
+            from modelward.supervisor.drift_keeping import DriftKeeping  # noqa: PLC0415
 
             self._drift = DriftMonitor(self._drift_of)
+            self._kept = DriftKeeping(self._drift, state_folder(config.state))
+            self._kept.resume()
             self._subscribe(region, "drift", self._drift.take)
             log.info("drift of %s is watched", ", ".join(config.watched))
 
@@ -75,12 +82,14 @@ class Observing:
             self._observations.start()
 
     async def stop(self) -> None:
-        """What is still in the rings is written."""
+        """What is still in the rings is written, and what was learnt."""
         loop = asyncio.get_running_loop()
         if self._observations is not None:
             await loop.run_in_executor(None, self._observations.stop)
         if self._capture is not None:
             await loop.run_in_executor(None, self._capture.stop)
+        if self._kept is not None:
+            await loop.run_in_executor(None, self._kept.write)
 
     def stats(self) -> tuple[ObservationSnapshot | None, CaptureSnapshot | None]:
         seen = self._observations.stats() if self._observations is not None else None
