@@ -16,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-import modelward.drift
-import modelward.score.kmeans
 from loadtests.detection.shifts import KINDS, NAMES, Floats, Traffic
+from modelward.drift import bets, evidence, ranks, samples, signals, table, watch
 from modelward.drift.evidence import Evidence
 from modelward.drift.ranks import BINS, Ranks
 from modelward.drift.signals import Signals
 from modelward.drift.table import Column, Kind, Table
 from modelward.drift.watch import LARGEST_BLOCK, Watch
+from modelward.score import kmeans
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache"
@@ -44,12 +44,9 @@ BLOCK = 16
 PROCESSES = 2
 TIMEOUT = 3_600
 UNCHANGED = "unchanged"
-OURS = (
-    Path(__file__),
-    Path(modelward.score.kmeans.__file__),
-    *sorted(Path(modelward.drift.__path__[0]).glob("*.py")),
-)
-OUR_SOURCES, THEIR_SOURCES = [source.read_bytes() for source in OURS], [SCRIPT.read_bytes()]
+OURS = (bets, evidence, ranks, samples, signals, table, watch, kmeans)
+OUR_SOURCES = [Path(str(each.__file__)).read_bytes() for each in OURS] + [Path(__file__).read_bytes()]
+THEIR_SOURCES = [SCRIPT.read_bytes()]
 """What decides about a part beside its rows, as it was when this was imported."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 
@@ -144,8 +141,8 @@ def _rate(detector: str, reference: Floats) -> float:
         return RATE if detector == STATED else CAREFUL_RATE
     rows = reference[np.random.default_rng(0).integers(0, len(reference), CALIBRATED_ROWS)]
     for rate in RATES:
-        watch = _watch(reference, rate)
-        if watch.raised is None and _alarms(watch, rows) <= CALIBRATED_ROWS / RATE:
+        tried = _watch(reference, rate)
+        if tried.raised is None and _alarms(tried, rows) <= CALIBRATED_ROWS / RATE:
             return rate
     raise RuntimeError("more false alarms than stated")
 
@@ -158,29 +155,29 @@ def ours(rows: Mapping[str, Floats], false_alarms: float) -> tuple[int, list[int
 
 def _alarms(first: Watch, rows: Floats) -> int:
     """Each is followed by a new beginning, as those of the other detectors are."""
-    watch, alarms = copy.deepcopy(first), 0
+    tried, alarms = copy.deepcopy(first), 0
     for block in _blocks(rows):
-        watch.add(block)
-        if watch.raised is not None:
-            watch, alarms = copy.deepcopy(first), alarms + 1
+        tried.add(block)
+        if tried.raised is not None:
+            tried, alarms = copy.deepcopy(first), alarms + 1
     return alarms
 
 
 def _delay(first: Watch, rows: Floats) -> int:
-    watch = copy.deepcopy(first)
+    tried = copy.deepcopy(first)
     for n, block in enumerate(_blocks(rows)):
-        watch.add(block)
-        if watch.raised is not None:
+        tried.add(block)
+        if tried.raised is not None:
             return (n + 1) * BLOCK
     return -1
 
 
 def _watch(reference: Floats, false_alarms: float) -> Watch:
-    watch = Watch(_columns(reference), false_alarms, TOLERANCE)
-    watch.add(_table(reference[:1024], 0))
+    made = Watch(_columns(reference), false_alarms, TOLERANCE)
+    made.add(_table(reference[:1024], 0))
     for begin in range(1024, len(reference), 64):
-        watch.add(_table(reference[begin : begin + 64], begin))
-    return watch
+        made.add(_table(reference[begin : begin + 64], begin))
+    return made
 
 
 def _blocks(rows: Floats) -> Iterator[Table]:
@@ -218,16 +215,16 @@ def unchanged(traffic: Traffic, rows: int, seed: int) -> int:
     """Alarms at 1 in CAREFUL_RATE where nothing changes: what Watch does, on bins that are found once for all rows."""
     rng = np.random.default_rng(seed)
     first = traffic.draw(rng, 1024)
-    signals = Signals.learn(_table(first[:512], 0), rng)
-    every = signals.bins(signals.matrix(_table(traffic.rows, 0)))
-    ranks = Ranks(np.zeros((len(signals.all), BINS), np.int64), rng)
-    ranks.levels(signals.bins(signals.matrix(_table(first[512:], 0))), learn=True)
-    evidence, alarms = Evidence(len(signals.all), CAREFUL_RATE, TOLERANCE), 0
+    learnt = Signals.learn(_table(first[:512], 0), rng)
+    every = learnt.bins(learnt.matrix(_table(traffic.rows, 0)))
+    among = Ranks(np.zeros((len(learnt.all), BINS), np.int64), rng)
+    among.levels(learnt.bins(learnt.matrix(_table(first[512:], 0))), learn=True)
+    found, alarms = Evidence(len(learnt.all), CAREFUL_RATE, TOLERANCE), 0
     for begin in range(0, rows, LARGEST_BLOCK):
         count = min(LARGEST_BLOCK, rows - begin)
-        bins = every[rng.integers(0, len(every), count)]
-        evidence.add(ranks.levels(bins, learn=True), count, 0.0)
-        if evidence.nats().max() >= evidence.alarm_at:
+        drawn = every[rng.integers(0, len(every), count)]
+        found.add(among.levels(drawn, learn=True), count, 0.0)
+        if found.nats().max() >= found.alarm_at:
             alarms += 1
-            evidence = Evidence(len(signals.all), CAREFUL_RATE, TOLERANCE)
+            found = Evidence(len(learnt.all), CAREFUL_RATE, TOLERANCE)
     return alarms
