@@ -16,8 +16,8 @@ FILE = ROOT / "protos" / "admin.proto"
 SERVICE, MESSAGE, METHOD, FIELD, SYNTAX = 6, 4, 2, 2, 12
 INTRODUCTION = """
 `modelward status`, `reload`, `restart`, `drain`, `promote`, `rollback`, `pardon`, `limit`, `breaker`, `whoami`,
-`can-i`, `capture`, `proposals`, `approve`, `reject`, `withdraw`, `review` and `shadow report` call this gRPC API. It
-listens at [`listen.admin`](configuration.md#listen.admin). Generate a client from `protos/admin.proto`.
+`can-i`, `capture`, `drift`, `proposals`, `approve`, `reject`, `withdraw`, `review` and `shadow report` call this gRPC
+API. It listens at [`listen.admin`](configuration.md#listen.admin). Generate a client from `protos/admin.proto`.
 """
 
 Comments = dict[tuple[int, ...], str]

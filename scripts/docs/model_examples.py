@@ -276,6 +276,7 @@ models:
       force: 3
       rollback: 0
       pardon: 1
+      accept: 1
       breaker: 1
 """,
     "models.NAME.promotion": """

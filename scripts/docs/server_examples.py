@@ -208,6 +208,7 @@ approvals:
   force: 2
   rollback: 0
   pardon: 0
+  accept: 0
   breaker: 0
   reload: 1
   restart: 0

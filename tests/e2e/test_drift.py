@@ -19,14 +19,20 @@ from tests.support import ServerProcess, serve_process, wait_until
 FEATURES = 4
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    root = models.repository(tmp_path_factory.mktemp("drift") / "models", {"m": models.add_one()})
+def options(folder: Path) -> list[str | Path]:
+    """Of a server that watches m; all that it keeps is in the folder."""
+    root = models.repository(folder / "models", {"m": models.add_one()})
     rows = np.random.default_rng(0).normal(size=(500, FEATURES)).astype(np.float32)
     Profile.fit({"x": rows}).save(root / "m" / "1" / "profile.npz")
     settings = "{share: 1, false_alarms: 1 in 1000 requests}"
-    options = ["--set", f"models.m.drift={settings}", "--set", "workers=2"]
-    with serve_process(root, *options) as running:
+    state = folder / "state"
+    sets = (f"models.m.drift={settings}", "workers=2", f"state={state}", f"audit.folder={state / 'audit'}")
+    return [root, *(word for each in sets for word in ("--set", each))]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with serve_process(*options(tmp_path_factory.mktemp("drift"))) as running:
         yield running
 
 
@@ -82,3 +88,27 @@ def test_a_change_of_what_clients_send_is_reported_with_its_features_and_its_beg
 def test_a_model_that_is_not_watched_is_told_so(server: ServerProcess) -> None:
     ended = modelward("drift", "report", "--model", "other", "--admin", server.admin)
     assert ended.returncode == 1 and "drift is not watched" in ended.stderr
+
+
+def test_an_operator_takes_the_present_as_usual_and_a_restart_forgets_nothing(tmp_path: Path) -> None:
+    words, random = options(tmp_path), np.random.default_rng(1)
+    with serve_process(*words) as server:
+        quiet = sent(server, random, rows=1100)
+        refused = modelward("drift", "accept", "m", "--admin", server.admin)
+        assert refused.returncode == 1 and "nothing has changed" in refused.stderr
+        told = sent(server, random, rows=quiet["outputs"]["rows"] + 500, moved=3)
+        assert told["inputs"]["state"] == "moved"
+        accepted = modelward("drift", "accept", "m/1", "--reason", "a new product", "--admin", server.admin)
+        assert accepted.returncode == 0 and "model m version 1" in accepted.stdout
+        (before,) = report(server)[1]["versions"]
+        assert before["inputs"]["state"] != "moved" != before["outputs"]["state"]
+        assert server.metric("modelward_drift", model="m", version="1", side="inputs") == 0
+    with serve_process(*words) as server:
+        (after,) = report(server)[1]["versions"]
+        assert after["training"]["rows"] == before["training"]["rows"] > 1024
+        assert after["training"]["state"] == "moved", "its alarm stands"
+        assert after["inputs"]["state"] == before["inputs"]["state"]
+    trail = modelward("audit", "query", "--state", tmp_path / "state", "--verb", "drift.accept", "--json").stdout
+    records = [json.loads(line) for line in trail.splitlines()]
+    assert [each["result"] for each in records] == ["asked", "refused", "asked", "done"]
+    assert records[-1]["reason"] == "a new product"

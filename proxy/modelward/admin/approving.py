@@ -62,6 +62,14 @@ class Approving:
         ask = self._server.proposals.pardon(model, version, glass.reason)
         return (), await self._ask(ask, needed, glass)
 
+    async def accept(self, model: str, version: str, glass: Glass) -> tuple[Sequence[tuple[str, str]], Proposal | None]:
+        needed = self._server.proposals.needed("accept", model)
+        if not needed:
+            return await self._recorded.accept(model, version, self._call.actor, reason=glass.reason), None
+        self._check("accept", glass, model)
+        ask = self._server.proposals.accept(model, version, glass.reason)
+        return (), await self._ask(ask, needed, glass)
+
     async def breaker(
         self, order: BreakerOrder, glass: Glass
     ) -> tuple[Sequence[BreakerOverride] | None, Proposal | None]:

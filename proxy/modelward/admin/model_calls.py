@@ -1,4 +1,4 @@
-"""What is asked of models over the admin API: promotions, reports on shadows and drift, pardons."""
+"""What is asked of models over the admin API: promotions, reports on shadows and drift, pardons, drift accepted."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ModelCalls:
         if request.model:
             call.demand("report", request.model)
         try:
-            told = await self._server.drift(request.model)
+            told = await self._server.drift.report(request.model)
         except ProblemsFound as found:
             return message("DriftResponse", problems=problems_of(found.problems))
         seen = [each for each in told if call.may("report", each["model"])]
@@ -83,5 +83,17 @@ class ModelCalls:
         return message(
             "PardonResponse",
             pardoned=[{"model": name, "version": version} for name, version in pardoned],
+            proposal=proposal_message(proposed) if proposed is not None else None,
+        )
+
+    async def accept_drift(self, request: Any, call: OperatorCall) -> Message:
+        work = Approving(self._server, call).accept(request.model, request.version, glass_of(request))
+        try:
+            accepted, proposed = await work
+        except ProblemsFound as found:
+            return message("AcceptDriftResponse", problems=problems_of(found.problems))
+        return message(
+            "AcceptDriftResponse",
+            accepted=[{"model": name, "version": version} for name, version in accepted],
             proposal=proposal_message(proposed) if proposed is not None else None,
         )

@@ -25,6 +25,7 @@ NEEDS: Mapping[str, Need] = {
     "Identities": Need("status", "server"),
     "Shadows": Need("report"),
     "Drift": Need("report", "seen"),
+    "AcceptDrift": Need("accept"),
     "Reload": Need("reload", "server"),
     "RollingRestart": Need("restart", "server"),
     "Drain": Need("drain", "server"),

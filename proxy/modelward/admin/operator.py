@@ -150,6 +150,20 @@ class NotNow(NotDone):
     """The server is starting, draining or restarting; the message says which, and what to do."""
 
 
+class WatchedDrift(Protocol):
+    """Both raise ProblemsFound."""
+
+    async def report(self, model: str) -> Sequence[Mapping[str, Any]]:
+        """What modelward.drift.report tells of each version of the model, or of all."""
+
+    async def accept(self, model: str, version: str, actor: str = "", pinned: str = "") -> Sequence[tuple[str, str]]:
+        """Takes the present of a version as usual, and tells of which. version: empty for all. pinned: the alarms that
+        are meant, as `pinned` told them."""
+
+    def pinned(self, model: str, version: str) -> str:
+        """The alarms that stand now, as a digest."""
+
+
 class Proposed(Protocol):
     """What is asked for and needs the approval of others. All but `needed` raise ProblemsFound."""
 
@@ -170,6 +184,9 @@ class Proposed(Protocol):
 
     def breaker(self, order: BreakerOrder) -> Ask:
         """What is proposed."""
+
+    def accept(self, model: str, version: str, reason: str) -> Ask:
+        """What is proposed. version: empty for all of the model. Refused where no alarm stands."""
 
     def restart(self, reason: str) -> Ask:
         """What is proposed."""
@@ -238,6 +255,9 @@ class Operator(Protocol):
     @property
     def restrictions(self) -> Restrictions: ...
 
+    @property
+    def drift(self) -> WatchedDrift: ...
+
     def suspects(self, least: str, most: int, model: str = "") -> Suspects:
         """Identities whose step is at least this, the most suspicious first. model: empty for all."""
 
@@ -265,6 +285,3 @@ class Operator(Protocol):
 
     async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
         """What modelward.shadow.report tells of each."""
-
-    async def drift(self, model: str) -> Sequence[Mapping[str, Any]]:
-        """What modelward.drift.report tells of each version of the model, or of all."""

@@ -75,6 +75,13 @@ class Recorded:
         act = partial(self._operator.pardon, model, version, actor)
         return await recorded(self._operator.trail, asked, act, _pardoned)
 
+    async def accept(
+        self, model: str, version: str, actor: str = "", pinned: str = "", reason: str = ""
+    ) -> Sequence[tuple[str, str]]:
+        asked = self._asked("drift.accept", model=model, version=version, **({"reason": reason} if reason else {}))
+        act = partial(self._operator.drift.accept, model, version, actor, pinned)
+        return await recorded(self._operator.trail, asked, act, _accepted)
+
     async def breaker(self, order: BreakerOrder, actor: str = "") -> Sequence[BreakerOverride]:
         breakers = self._operator.breakers
         asked = self._asked(
@@ -124,6 +131,10 @@ def digest_of(status: Status, model: str, version: str) -> str:
 
 def _pardoned(found: Sequence[tuple[str, str]]) -> Mapping[str, Any]:
     return {"after": {"pardoned": [[model, version] for model, version in found[:MOST_WORDS]]}}
+
+
+def _accepted(found: Sequence[tuple[str, str]]) -> Mapping[str, Any]:
+    return {"after": {"accepted": [[model, version] for model, version in found[:MOST_WORDS]]}}
 
 
 def _held(overrides: Sequence[BreakerOverride]) -> dict[str, Any]:

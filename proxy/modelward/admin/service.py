@@ -37,6 +37,7 @@ class Service:
             "Rollback": of_models.rollback,
             "Shadows": of_models.shadows,
             "Drift": of_models.drift,
+            "AcceptDrift": of_models.accept_drift,
             "Pardon": of_models.pardon,
             "OpenCapture": CaptureCalls(server).open,
             "Drain": of_server.drain,

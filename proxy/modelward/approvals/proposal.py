@@ -10,7 +10,7 @@ from pydantic import Field
 from modelward.audit.record import ITSELF, Actor
 from modelward.config.section import Section
 
-Verb = Literal["promote", "rollback", "pardon", "breaker", "reload", "restart"]
+Verb = Literal["promote", "rollback", "pardon", "accept", "breaker", "reload", "restart"]
 State = Literal["open", "executing", "done", "failed", "rejected", "withdrawn", "expired", "void"]
 
 
@@ -70,6 +70,8 @@ class Ask(Section):
         """The verb of its records in the audit trail."""
         if self.verb == "breaker":
             return f"breaker.{self.parameters.action}"
+        if self.verb == "accept":
+            return "drift.accept"
         return "force" if self.parameters.force else self.verb
 
     @property

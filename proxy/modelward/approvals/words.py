@@ -12,7 +12,7 @@ from modelward.config.schema import Config
 from modelward.plural import counted
 from modelward.problem import Problem
 
-VERBS: tuple[ApprovedVerb, ...] = ("promote", "force", "rollback", "pardon", "breaker", "reload", "restart")
+VERBS: tuple[ApprovedVerb, ...] = ("promote", "force", "rollback", "pardon", "accept", "breaker", "reload", "restart")
 
 MOST_KEYS = 5  # that a note lists
 MOST_FILES = 32

@@ -21,6 +21,7 @@ PEOPLE: Mapping[str, str] = {
     "capture.label": "captured requests of a model got labels",
     "capture.export": "a training set was made of captured requests of a model",
     "pardon": "versions were allowed to run again with inputs that workers died of",
+    "drift.accept": "what clients send and a version answers now was taken as what is usual: an alarm of drift ended",
     "proposal.open": "what needs approvals was proposed",
     "proposal.approve": "a proposal was approved",
     "proposal.reject": "a proposal was rejected",

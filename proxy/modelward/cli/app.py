@@ -37,7 +37,7 @@ COMMANDS = {
     "can-i": "tell whether you may do something to a running server",
     "shadow": "show verdicts on the shadows of a model, and requests on which they disagreed",
     "capture": "list captured requests of a model, label them, and build a training set of them",
-    "drift": "show what has changed in the inputs and outputs of models",
+    "drift": "show what has changed in the inputs and outputs of models, or accept it",
     "check": "check everything that serve would need",
     "profile": "fit the training profile of a model, or show one",
     "canary": "record the answers that a model must give before it is served",

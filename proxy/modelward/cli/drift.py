@@ -1,4 +1,4 @@
-"""`modelward drift report`: what has changed in the inputs and outputs of models."""
+"""`modelward drift`: what has changed in the inputs and outputs of models; the present taken as what is usual."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from modelward.cli import admin
-from modelward.cli.admin import problems_of
+from modelward.cli.admin import as_json, problems_of
 from modelward.cli.drift_plot import bars, save
 from modelward.cli.drift_report import render
-from modelward.cli.output import console, print_json, print_problems
+from modelward.cli.output import console, plain, print_json, print_problems
+from modelward.cli.proposals import WAITS, add_glass, glass_of, is_waiting, tell_broken, tell_waiting
 from modelward.problem import Problem
 
 TERMINAL = "terminal"
@@ -21,7 +22,7 @@ MOVED = 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    report = actions.add_parser("report", help="show what has changed, since when, and through whom", description=(
+    report = actions.add_parser("report", help="show what has changed, since when, through whom", description=(
         "Shows for each version that is watched whether its inputs and outputs are what they were: what has changed, "
         "by how much, since when, and through which identities. Ends with 1 where something has changed."
     ))  # fmt: skip
@@ -32,11 +33,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also draw how what has changed was distributed before, and is now: into a picture, or here",
     )
     admin.add_arguments(report)
+    accept = actions.add_parser("accept", help="take the present as what is usual, where it has changed", description=(
+        "Takes what clients send and a model answers now as what is usual, where an alarm stands. The alarm ends, and "
+        "later requests are compared with those since the change. The likeness to the training data goes on being "
+        "compared with the profile."
+    ))  # fmt: skip
+    accept.add_argument("target", metavar="MODEL[/VERSION]", help="all versions of the model, or one")
+    add_glass(accept)
+    admin.add_arguments(accept)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: 0, 1 where something has changed or is wrong, 2 where no server answers."""
-    return admin.run(arguments, lambda client: _report(client, arguments))
+    """Exit code: 0, 1 where something has changed (report), nothing was accepted (accept), or something is wrong, 2
+    where no server answers, 4 where it waits for approvals."""
+    act = _accept if arguments.action == "accept" else _report
+    return admin.run(arguments, lambda client: act(client, arguments))
+
+
+def _accept(client: admin.Client, arguments: argparse.Namespace) -> int:
+    model, _, version = arguments.target.partition("/")
+    fields = {"model": model, "version": version, **glass_of(arguments)}
+    answer: Any = client.call("AcceptDrift", admin.ANSWER_SECONDS, **fields)
+    problems = problems_of(answer)
+    if arguments.json:
+        print_json(as_json(answer))
+    if is_waiting(answer):
+        return WAITS if arguments.json else tell_waiting(answer.proposal)
+    if answer.HasField("proposal"):
+        if not arguments.json:
+            tell_broken(answer)
+        return admin.DONE
+    if problems and not arguments.json:
+        print_problems(problems)
+    for each in answer.accepted if not arguments.json else ():
+        what = f"model {plain(each.model)} version {plain(each.version)}: the present is what is usual now"
+        console().print(what, soft_wrap=True)
+    return admin.REFUSED if problems else admin.DONE
 
 
 def _report(client: admin.Client, arguments: argparse.Namespace) -> int:

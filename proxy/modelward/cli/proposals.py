@@ -152,6 +152,8 @@ def _done(proposal: Any) -> str:
             return f"{proposal.model} {proposal.version} has {proposal.to_percent} % of the requests now{on}"
         case "rollback":
             return f"{proposal.model} {proposal.version} was rolled back"
+        case "accept":
+            return f"what {proposal.model} has now is what is usual"
         case "reload":
             return "the configuration is followed now"
         case "restart":

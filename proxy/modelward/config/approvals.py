@@ -16,8 +16,8 @@ _PREFIX = bytes.fromhex("302a300506032b6570032100")
 """Of an Ed25519 key in DER, as RFC 8410 has it; its 32 bytes follow."""
 HOW_KEY = "Write the line between BEGIN and END of: openssl pkey -in KEY.pem -pubout"
 
-ApprovedVerb = Literal["promote", "force", "rollback", "pardon", "breaker", "reload", "restart"]
-OF_MODELS = ("promote", "force", "rollback", "pardon", "breaker")
+ApprovedVerb = Literal["promote", "force", "rollback", "pardon", "accept", "breaker", "reload", "restart"]
+OF_MODELS = ("promote", "force", "rollback", "pardon", "accept", "breaker")
 
 Count = Annotated[int, Field(ge=0, le=MOST_APPROVERS)]
 
@@ -59,6 +59,8 @@ class ModelApprovals(Section):
     """Of rollbacks that a person asks for."""
     pardon: Count | None = None
     """Of pardons."""
+    accept: Count | None = None
+    """Of drift that is accepted."""
     breaker: Count | None = None
     """Of breaker overrides."""
 
@@ -76,6 +78,8 @@ class Approvals(Section):
     """Rollbacks that a person asks for. The server's own never wait."""
     pardon: Count = 0
     """Pardons of contained inputs."""
+    accept: Count = 0
+    """Drift that is accepted: the present becomes what is usual."""
     breaker: Count = 0
     """Breaker overrides. Their time begins when the last approval is given."""
     reload: Count = 1

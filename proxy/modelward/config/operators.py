@@ -13,8 +13,8 @@ from modelward.suggest import suggestion
 
 Role = Literal["viewer", "operator", "deployer", "approver", "auditor", "administrator"]
 Verb = Literal[
-    "status", "report", "proposals", "reload", "restart", "drain", "pardon", "override", "breaker", "restrict",
-    "promote", "rollback", "force", "approve", "reject", "review", "audit", "samples", "bindings",
+    "status", "report", "proposals", "reload", "restart", "drain", "pardon", "accept", "override", "breaker",
+    "restrict", "promote", "rollback", "force", "approve", "reject", "review", "audit", "samples", "bindings",
 ]  # fmt: skip
 Kind = Literal["certificate", "token", "user", "group"]
 

@@ -27,7 +27,7 @@ from modelward.telemetry.snapshot import DriftSnapshot
 log = logging.getLogger("modelward.drift")
 
 MOST_VERSIONS = 32
-"""Watched at a time: about 5 MiB each at most. The one that was seen longest ago gives way."""
+"""Watched at a time: about 6 MiB each at most. The one that was seen longest ago gives way."""
 ROWS_A_SECOND = 1000
 """Of one version, that are judged. More are left out, evenly, and counted."""
 EVENTS_KEPT = 64
@@ -149,6 +149,16 @@ class DriftMonitor:
             settings = version.settings.model_dump_json()
             return rows, Kept(
                 *key, version.digest, settings, {side: state_of(w) for side, w in version.watches.items()}
+            )
+
+    def alarms(self, model: str, version: str | None) -> list[tuple[str, str, str, float]]:
+        """Those that can be accepted, of a version or of all: version, digest, side and when it was raised."""
+        with self._lock:
+            return sorted(
+                (number, each.digest, side, watch.raised.at)
+                for (name, number), each in self._versions.items()
+                for side, watch in each.watches.items()
+                if name == model and version in (None, number) and watch.raised is not None and side in ACCEPTED
             )
 
     def accept(self, model: str, version: str | None) -> list[tuple[str, str]]:

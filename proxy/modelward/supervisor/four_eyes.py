@@ -106,6 +106,9 @@ class FourEyes:
     def pardon(self, model: str, version: str, reason: str) -> Ask:
         return self._proposals.pardon(model, version, reason)
 
+    def accept(self, model: str, version: str, reason: str) -> Ask:
+        return self._proposals.accept(model, version, reason)
+
     def breaker(self, order: BreakerOrder) -> Ask:
         return self._proposals.breaker(order)
 

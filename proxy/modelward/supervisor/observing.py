@@ -115,12 +115,29 @@ class Observing:
 
     async def drift(self, model: str) -> Sequence[Mapping[str, Any]]:
         """What modelward.drift.report tells of each version of the model, or of all. Raises ProblemsFound."""
-        if model and model not in self._config().watched:
-            how = f"Set models.{model}.drift: {{}} and reload"
-            raise ProblemsFound([Problem("drift is not watched", f"model {model}", how=how)])
+        if model:
+            self._check_watched(model)
         if self._drift is None:
             return ()
         return await asyncio.get_running_loop().run_in_executor(None, self._drift.report, model)
+
+    def drift_alarms(self, model: str, version: str) -> Sequence[tuple[str, str, str, float]]:
+        """As DriftMonitor.alarms. version: empty for all. Raises ProblemsFound where the model is not watched."""
+        self._check_watched(model)
+        return self._drift.alarms(model, version or None) if self._drift is not None else ()
+
+    def accept_drift(self, model: str, version: str) -> Sequence[tuple[str, str]]:
+        """As DriftMonitor.accept, and written. For a thread."""
+        if self._drift is None or self._kept is None:
+            return ()
+        accepted = self._drift.accept(model, version or None)
+        self._kept.write()
+        return accepted
+
+    def _check_watched(self, model: str) -> None:
+        if model not in self._config().watched:
+            how = f"Set models.{model}.drift: {{}} and reload"
+            raise ProblemsFound([Problem("drift is not watched", f"model {model}", how=how)])
 
     @property
     def drift_words(self) -> str:

@@ -162,6 +162,11 @@ class Proposals:
     def pardon(model: str, version: str, reason: str) -> Ask:
         return Ask(verb="pardon", model=model, version=version, reason=reason)
 
+    def accept(self, model: str, version: str, reason: str) -> Ask:
+        """Of the alarms that stand now, and no later ones."""
+        pinned = self._server.drift.pinned(model, version)
+        return Ask(verb="accept", model=model, version=version, digest=pinned, reason=reason)
+
     @staticmethod
     def breaker(order: BreakerOrder) -> Ask:
         asked = Parameters(action=order.action, endpoint=order.endpoint, seconds=order.seconds)
@@ -208,6 +213,8 @@ class Proposals:
             return digest_of(self._serving, ask.model, ask.version)
         if ask.verb == "reload":
             return await asyncio.get_running_loop().run_in_executor(None, self._configuration.digest)
+        if ask.verb == "accept":
+            return self._server.drift.pinned(ask.model, ask.version)
         if ask.verb == "rollback":
             self._check_promoted(ask)
         return ""
@@ -228,6 +235,8 @@ class Proposals:
                 return self._approved == proposal.ask.digest
             case "breaker":  # overrides end with the process
                 return proposal.ask.parameters.action == "auto"
+            case "accept":  # where it was not, its alarm stands
+                return False
         return True  # of a server that has started since, the workers are new and nothing is contained
 
     async def do(self, proposal: Proposal) -> None:
@@ -241,7 +250,7 @@ class Proposals:
     async def _do(self, proposal: Proposal) -> None:
         ask, actor = proposal.ask, words(proposal)
         marks = {"proposal": proposal.number, "approvals": proposal.approvers, "break_glass": proposal.break_glass}
-        if ask.verb in ("pardon", "restart", "reload"):  # the others have the reason
+        if ask.verb in ("pardon", "accept", "restart", "reload"):  # the others have the reason
             marks |= {"reason": ask.reason, "digest": ask.digest}
         server = Recorded(self._server, proposal.by, **marks)
         match ask.verb:
@@ -251,6 +260,8 @@ class Proposals:
                 await server.rollback(ask.model, ask.reason, actor, partial(self._check_promoted, ask))
             case "pardon":
                 await server.pardon(ask.model, ask.version or None, actor)
+            case "accept":
+                await server.accept(ask.model, ask.version, actor, ask.digest)
             case "breaker":
                 await server.breaker(_order(ask), actor)
             case "restart":

@@ -48,6 +48,7 @@ from modelward.supervisor.reloader import Reloader
 from modelward.supervisor.shadow_verdicts import ShadowVerdicts
 from modelward.supervisor.shares import acting_as_promoted, policies, shares, weights
 from modelward.supervisor.temporary_limits import TemporaryLimits
+from modelward.supervisor.watched_drift import WatchedDrift
 from modelward.supervisor.watched_identities import WatchedIdentities
 from modelward.supervisor.worker_pool import WorkerPool
 from modelward.tasks import Tasks
@@ -117,6 +118,7 @@ class Supervisor:
         self.temporary_limits = TemporaryLimits(*held)
         self.breakers = BreakerOverrides(*held, self._promoter.note)
         self._identities = WatchedIdentities(*held, self._promoter.note)
+        self.drift = WatchedDrift(self._observing, self._phase.at_work, self._promoter.note)
         self.restrictions, self.suspects = self._identities.restrictions, self._identities.suspects
 
     @property
@@ -266,11 +268,6 @@ class Supervisor:
         """Raises ProblemsFound, NotNow."""
         self._phase.at_work()
         return await self._shadowing.told(model)
-
-    async def drift(self, model: str) -> Sequence[Mapping[str, Any]]:
-        """Raises ProblemsFound, NotNow."""
-        self._phase.at_work()
-        return await self._observing.drift(model)
 
     def _promoted(self, model: str, warnings: Sequence[Problem] = ()) -> PromotionStatus:
         return PromotionStatus(model, self._promoter.known(model), (*warnings,), self._promoter.store.unsaved)

@@ -158,3 +158,28 @@ def test_versions_and_rows_are_bounded(monkeypatch):
     few.send(20)
     stats = few.monitor.stats()["m", "1"]
     assert stats.left_out == 20 * (BLOCK - 40)
+
+
+def test_an_accepted_change_is_what_is_usual_and_a_later_one_is_told():
+    traffic = Traffic()
+    traffic.send(30)
+    traffic.send(20, moved=1.5)
+    assert traffic.monitor.accept("m", "2") == []
+    alarms = traffic.monitor.alarms("m", None)
+    assert [(version, digest, side) for version, digest, side, _ in alarms] == [
+        ("1", "abcd", "inputs"),
+        ("1", "abcd", "outputs"),
+    ]
+    assert traffic.monitor.accept("m", None) == [("m", "1")]
+    assert traffic.monitor.alarms("m", None) == [] and traffic.monitor.cause("m", "1") is Cause.NONE
+    traffic.send(20, moved=1.5)
+    assert traffic.report()["state"] == "quiet", "the rows since the change were enough to learn from"
+    traffic.send(6)
+    assert traffic.report()["state"] == "moved", "what was usual before is a change now"
+
+
+def test_what_is_compared_with_the_training_data_cannot_be_accepted():
+    traffic = Traffic()
+    traffic.send(20, p_value=0.001)
+    assert traffic.report()["training"]["state"] == "moved"
+    assert traffic.monitor.accept("m", None) == [] == traffic.monitor.alarms("m", None)

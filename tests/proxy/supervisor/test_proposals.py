@@ -137,6 +137,29 @@ def test_a_breaker_override_that_was_approved_is_obeyed_and_again_after_a_crash(
     assert proposals.was_done(proposal) is (action == "auto"), "overrides end with the server"
 
 
+def test_drift_is_accepted_as_it_was_when_it_was_proposed(promoter: Any, tmp_path: Path) -> None:
+    done: list[tuple[str, ...]] = []
+
+    async def accept(*told: str) -> list[tuple[str, str]]:
+        done.append(told)
+        return [("m", "1")]
+
+    drift = SimpleNamespace(pinned=lambda model, version: f"sha256:{model}{version}", accept=accept)
+    server: Any = SimpleNamespace(trail=NoTrail(), drift=drift)
+    none: Any = None
+    config = Config.model_validate({"state": str(tmp_path)})
+    proposals = Proposals(server, promoter, none, none, none, lambda: config, lambda: none)
+    ask = proposals.accept("m", "1", "a new product")
+    assert (ask.digest, ask.words, ask.record) == ("sha256:m1", "accept m 1", "drift.accept")
+    drift.pinned = lambda model, version: "sha256:of-a-later-alarm"
+    assert asyncio.run(proposals.pinned(ask)) == "sha256:of-a-later-alarm", "with which the proposal is void"
+    proposal = Proposal(number=3, ask=ask, by=Actor(name="sam"), at=0.0, expires=9.0, needed=1, since=1.0)
+    asyncio.run(proposals.do(proposal))
+    ((model, version, actor, pinned),) = done
+    assert (model, version, pinned) == ("m", "1", "sha256:m1") and actor.startswith("sam")
+    assert not proposals.was_done(proposal), "its alarm stands"
+
+
 def test_a_rollback_without_a_promotion_is_of_none(proposals: Proposals, promoter: Any) -> None:
     ask = proposals.rollback("m", "")
     assert (ask.version, asyncio.run(proposals.pinned(ask))) == ("", "")
