@@ -61,11 +61,13 @@ class Ranks:
     @staticmethod
     def _in_group(grouped: Bins) -> tuple[Counts, Counts]:
         """Of each row: how many rows before it in its group are in lower bins, and how many in its own."""
-        ours, theirs = grouped[:, :, None, :], grouped[:, None, :, :]
-        earlier = np.tri(GROUP, GROUP, -1, dtype=np.bool_)[None, :, :, None]
-        below = ((theirs < ours) & earlier).sum(axis=2, dtype=np.uint8)
-        same = ((theirs == ours) & earlier).sum(axis=2, dtype=np.uint8)
-        return below.astype(np.int64), same.astype(np.int64)
+        rows = np.ascontiguousarray(grouped.transpose(1, 0, 2))
+        below, same = np.zeros(rows.shape, np.uint8), np.zeros(rows.shape, np.uint8)
+        for lag in range(1, GROUP):  # all rows at once with the one so far before them
+            ours, theirs = rows[lag:], rows[:-lag]
+            below[lag:] += theirs < ours
+            same[lag:] += theirs == ours
+        return below.transpose(1, 0, 2).astype(np.int64), same.transpose(1, 0, 2).astype(np.int64)
 
     @staticmethod
     def _histograms(grouped: Bins) -> Counts:
