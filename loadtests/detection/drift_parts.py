@@ -41,6 +41,7 @@ BEFORE = 2_048
 LONGEST = 2_000
 QUIET_ROWS = 5_000
 BLOCK = 16
+RANKED = 1_024
 PROCESSES = 2
 TIMEOUT = 3_600
 UNCHANGED = "unchanged"
@@ -220,11 +221,13 @@ def unchanged(traffic: Traffic, rows: int, seed: int) -> int:
     among = Ranks(np.zeros((len(learnt.all), BINS), np.int64), rng)
     among.levels(learnt.bins(learnt.matrix(_table(first[512:], 0))), learn=True)
     found, alarms = Evidence(len(learnt.all), CAREFUL_RATE, TOLERANCE), 0
-    for begin in range(0, rows, LARGEST_BLOCK):
-        count = min(LARGEST_BLOCK, rows - begin)
-        drawn = every[rng.integers(0, len(every), count)]
-        found.add(among.levels(drawn, learn=True), count, 0.0)
-        if found.nats().max() >= found.alarm_at:
-            alarms += 1
-            found = Evidence(len(learnt.all), CAREFUL_RATE, TOLERANCE)
+    for begin in range(0, rows, RANKED):
+        drawn = every[rng.integers(0, len(every), min(RANKED, rows - begin))]
+        levels = among.levels(drawn, learn=True)  # a row's is the same however many are ranked at a time
+        for at in range(0, len(levels), LARGEST_BLOCK):
+            block = levels[at : at + LARGEST_BLOCK]
+            found.add(block, len(block), 0.0)
+            if found.nats().max() >= found.alarm_at:
+                alarms += 1
+                found = Evidence(len(learnt.all), CAREFUL_RATE, TOLERANCE)
     return alarms
