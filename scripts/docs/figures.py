@@ -31,6 +31,15 @@ SERVERS = {
     "nginx": "nginx",
     "envoy": "Envoy",
 }
+DETECTORS = {
+    "ours": "modelward",
+    "stated": "modelward, 1 in 1,000",
+    "careful": "modelward, 1 in 10 million",
+    "adwin": "adwin",
+    "kswin": "kswin",
+    "mmd": "mmd",
+    "cvm": "cvm",
+}
 Figure = Callable[[], str]
 
 
@@ -104,6 +113,20 @@ def _siege(peer: str) -> dict[str, Figure]:
 def _poisoned() -> str:
     """Points of accuracy that a model trained on everything loses, at most."""
     return f"{100 * max(each['accuracy'][0] - each['accuracy'][1] for each in result('poisoning')['cases']):.0f}"
+
+
+def _drift_alarms() -> str:
+    return f"{sum(each['alarms'] for each in result('drift')['quiet'] if each['detector'] == 'unchanged')}"
+
+
+def _drift_rows() -> str:
+    rows = sum(each["rows"] for each in result("drift")["quiet"] if each["detector"] == "unchanged")
+    return f"{rows / 1_000_000:.0f} million"
+
+
+def _drift_first() -> str:
+    """Changes that are told no later than by any other detector."""
+    return f"{len({(each['kind'], each['size']) for each in result('drift')['found']}) - len(result('drift')['later'])}"
 
 
 def _overload() -> str:
@@ -185,6 +208,10 @@ FIGURES: dict[str, Figure] = {
     "scan.megabytes": _value("scan", "megabytes", form="{:.0f} MB"),
     "poisoning.lost": _value("poisoning", "lost", form="{:.1f}", times=100),
     "poisoning.poisoned": _poisoned,
+    **{f"drift.{name}": _value("drift", "medians", detector, form="{:.0f}") for name, detector in DETECTORS.items()},
+    "drift.first": _drift_first,
+    "drift.alarms": _drift_alarms,
+    "drift.rows": _drift_rows,
     "sealed.ratio": _value("sealed", "ratio", form="{:.2f}"),
     "sealed.plain": _value("sealed", "plain", form="{:.1f} s"),
     "sealed.sealed": _value("sealed", "sealed", form="{:.1f} s"),
