@@ -28,7 +28,7 @@ SCORES = np.array(
 TOP = np.eye(4, dtype=np.float32)[SCORES.argmax(axis=1)]
 TOLD = {"scores": "round", "remote-scores": None}
 SPENDERS = ("spender-1", "spender-2", "spender-3")
-UNSPENT = iter(SPENDERS)  # a pardon gives no budget back, so a test that is run again needs another one
+UNSPENT = iter(SPENDERS)  # a test that is run again needs another one: rows that were sent cost nothing again
 RANDOM = np.random.default_rng(5)
 VALUE = "[{value: {y: [[7, 7, 7, 7]]}}]"
 
@@ -254,6 +254,8 @@ def test_a_restriction_ends_when_its_time_is_over_and_that_is_on_record(
         (("restrict", "x", "--step", "block", "--model", "ad"), "Did you mean add?"),
         (("restrict", "x", "--step", "block", "--model", "other"), "models.other.detection"),
         (("pardon", "stranger"), "nothing is known of this identity"),
+        (("--model", "ad"), "Did you mean add?"),
+        (("restrict", "10.0.0.0/8", "--step", "block"), "10.0.0.0/8 is a network"),
     ],
 )
 def test_what_cannot_be_done_is_told_and_changes_nothing(
@@ -273,6 +275,37 @@ def test_the_table_shows_who_is_held_and_what_is_watched(at: tuple[str, str]) ->
     assert set(told("identities", *at)["watched"]) >= {"add", "told", "remote"}
 
 
+def test_a_misspelt_name_is_held_and_the_right_one_proposed(at: tuple[str, str]) -> None:
+    done = modelward("identities", "restrict", "taem-a", "--step", "block", *at)
+    assert done.returncode == 0
+    assert done.stdout.startswith("taem-a, all models: held at block until ")
+    note = " ".join(done.stderr.split())
+    assert "no key has this name" in note
+    assert "Did you mean team-a?" in note
+    assert not modelward("identities", "restrict", "team-b", "--step", "tag", *at).stderr.count("no key")
+
+
+def test_how_far_learning_is_is_told_wherever_operators_look(server: ServerProcess, at: tuple[str, str]) -> None:
+    found = {each["model"]: each for each in told("identities", *at)["learning"]}
+    assert (found["counted"]["phase"], found["counted"]["needed"], found["counted"]["evidence"]) == (
+        "measuring",
+        32768,
+        [],
+    )
+    assert found["add"]["phase"] == ""
+    assert {each["model"] for each in told("status", *at)["detection"]} == set(found)
+    shown = modelward("status", *at).stdout
+    assert "detection of counted: measuring, " in shown
+    assert "of 32,768 rows, or 8,192 in" in shown
+    assert "detection of add: no version with a profile: nothing is evidence" in modelward("identities", *at).stdout
+    assert server.metric("modelward_detection_phase", model="counted", phase="measuring") == 1
+    assert server.metric("modelward_detection_learning_rows_needed", model="counted") == 32_768
+    wait_until(
+        lambda: any("model counted learns what its callers send: measuring" in line for line in server.output),
+        "the line at the start",
+    )
+
+
 def test_a_step_that_evidence_brings_is_told_everywhere_and_pardoned(
     server: ServerProcess, secrets: dict[str, str], at: tuple[str, str], root: Path
 ) -> None:
@@ -288,6 +321,14 @@ def test_a_step_that_evidence_brings_is_told_everywhere_and_pardoned(
     (thief,) = wait_until(suspects, "a suspect")
     assert (thief["kind"], thief["name"], thief["model"], thief["gets"]) == ("key", "team-a", "watched", "observe")
     assert thief["evidence"]["unlike"] > 9
+    before = thief["today"]
+
+    def blocked() -> list[dict[str, Any]]:
+        return [each for each in suspects() if each["step"] == "block"]
+
+    (first,), (later,) = wait_until(blocked, "a block that nobody acts on"), blocked()
+    assert later["today"] > first["today"] > before
+    assert server.metric("modelward_detection_observed_requests_total", model="watched", step="block") >= 1
     shown = modelward("identities", *at).stdout
     assert "key team-a" in shown
     assert "unlike" in shown
@@ -300,7 +341,7 @@ def test_a_step_that_evidence_brings_is_told_everywhere_and_pardoned(
 
 
 def test_a_spent_budget_of_rows_brings_less_and_less_until_the_day_ends(
-    server: ServerProcess, secrets: dict[str, str], at: tuple[str, str]
+    server: ServerProcess, secrets: dict[str, str], at: tuple[str, str], root: Path
 ) -> None:
     name, got = next(UNSPENT), list[str]()
     rows = ordinary(40)
@@ -321,8 +362,16 @@ def test_a_spent_budget_of_rows_brings_less_and_less_until_the_day_ends(
         return [each for each in found if each["name"] == name]
 
     (spender,) = wait_until(known, "its name")
-    assert (spender["name"], spender["gets"], spender["budget"]) == (name, "fallback", "200")
+    assert (spender["name"], spender["gets"], spender["budget"]) == (name, "fallback", 200)
     assert spender["today"] >= 400
     assert server.metric("modelward_detection_steps_total", model="counted", step="round", signal="budget") >= 1
     again = rows[:1]
     assert (ask(server, "counted", secrets["team-b"], again)[0] == again).all()
+    assert "budget" in modelward("identities", "--model", "counted", *at).stdout
+    wait_until(lambda: server.metric("modelward_detection_identities", step="fallback") == 1, "a count")
+    pardoned = modelward("identities", "pardon", name, *at)
+    assert "what it has used of today's budget" in pardoned.stdout
+    rows = ordinary(40)
+    assert (ask(server, "counted", secrets[name], rows)[0] == rows).all()
+    shown = modelward("audit", "query", "--state", root.parent / "state", "--verb", "identity.rises").stdout
+    assert f"counted  key {name}  top_class -> fallback" in shown

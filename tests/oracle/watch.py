@@ -170,14 +170,15 @@ class Oracle:
         self.walk = np.zeros((CELLS, 50), int)
         self.flips = np.zeros((RESOLUTIONS, GROUPS, 5), int)
 
-    def row(self, key: int, row: Row, weight: float = 1.0, block_for: int = 6000) -> Seen:
+    def row(self, key: int, row: Row, weight: float = 1.0, block_for: int = 6000, acted: bool = True) -> Seen:
         now = row.now
         who = self.identities.setdefault(key, Identity(key, now, now))
         out = Seen(who.step)
-        if who.until > now:
+        blocked = who.until > now
+        if blocked and acted:
             return out
         e = list(who.evidence)
-        if who.until:
+        if who.until and not blocked:
             who.until = 0
             e = [min(v, TAG) for v in e]
         pause = max(0, now - who.last) / 10
@@ -190,7 +191,8 @@ class Oracle:
         out.repeated = self.is_repeat(number)
         if out.repeated:
             self.keep(who, e, dither)
-            self.take_step(who, e, now, block_for, out)
+            if not blocked:
+                self.take_step(who, e, now, block_for, out)
             return out
         cell = row.at if row.at >= 0 else CELLS
         bin_ = sum(row.p <= edge for edge in P_EDGES)
@@ -217,7 +219,8 @@ class Oracle:
                 e[2 + k] = min(MOST, max(0.0, e[2 + k]) + math.log(total / RESOLUTIONS))
                 e[4 + k] = min(MOST, max(0.0, e[4 + k]) + self.tables.walk[cell, walk, k] / 16)
         self.keep(who, e, dither)
-        self.take_step(who, e, now, block_for, out)
+        if not blocked:
+            self.take_step(who, e, now, block_for, out)
         if self.phase == 3 and hashed:
             suspected = who.distinct < YOUNG_ROWS or max(e) > TAG / 2
             if quiet:

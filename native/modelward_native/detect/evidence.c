@@ -245,9 +245,10 @@ void mw_watch_answer(mw_watch *w, mw_suspect *s, uint64_t key, const mw_watched 
     memset(out, 0, sizeof *out);
     out->first_label = MW_LABEL_NONE;
     out->before = out->step = (mw_step)mw_field_get(s->step);
-    if (until > now) return; /* it was asked before the block began, or nobody acts on that */
+    const int blocked = until > now;
+    if (blocked && answer->acted) return; /* it was asked before the block began */
     load(s, e);
-    if (until) {
+    if (until && !blocked) {
         mw_field_set(s->until, 0);
         for (int i = 0; i < 2 * MW_SIGNALS; i++) e[i] = at_most(e[i], TAG);
     }
@@ -268,7 +269,7 @@ void mw_watch_answer(mw_watch *w, mw_suspect *s, uint64_t key, const mw_watched 
     out->repeated = (uint8_t)is_repeat(m, row->row);
     if (out->repeated) {
         keep(s, e, dither);
-        take_step(s, e, now, block_for, out);
+        if (!blocked) take_step(s, e, now, block_for, out);
         return;
     }
 
@@ -298,7 +299,7 @@ void mw_watch_answer(mw_watch *w, mw_suspect *s, uint64_t key, const mw_watched 
         }
     }
     keep(s, e, dither);
-    take_step(s, e, now, block_for, out);
+    if (!blocked) take_step(s, e, now, block_for, out);
 
     if (phase == MW_WATCH_ARMED && row->hashed) {
         mw_watch_region *region = &m->region[row->at];

@@ -94,6 +94,7 @@ cdef extern from "watch.h" nogil:
         float margin
         float weight
         float near_most
+        uint8_t acted
 
     ctypedef struct mw_watch_seen:
         mw_step before
@@ -110,6 +111,14 @@ cdef extern from "watch.h" nogil:
                       mw_watched *out)
     void mw_watch_answer(mw_watch *w, mw_suspect *s, uint64_t key, const mw_watched *row, const mw_watch_answer_of *answer,
                          uint32_t day, uint32_t now, uint32_t block_for, mw_watch_seen *out)
+    ctypedef struct mw_watch_progress:
+        uint32_t phase
+        uint32_t rows
+        uint32_t needed
+        uint32_t fewer
+        uint32_t from_ "from"
+
+    mw_watch_progress mw_watch_progress_of(const mw_watch_shared *m)
     bint mw_watch_claim(mw_watch *w, uint32_t now)
     void mw_watch_learn(mw_watch *w, uint32_t now, uint64_t *room)
     void mw_watch_make_tables(const mw_watch_counts *counts, const uint8_t *group, mw_watch_tables *to)

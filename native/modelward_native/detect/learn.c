@@ -17,14 +17,18 @@ enum { CLAIM_FOR = 600 }; /* tenths of a second, after which another process may
 
 static const double MARGIN_SHARE[MW_WATCH_EDGES] = {.01, .03, .10, .30};
 
+mw_watch_progress mw_watch_progress_of(const mw_watch_shared *m) {
+    const uint32_t phase = __atomic_load_n(&m->phase, __ATOMIC_ACQUIRE),
+                   of = phase < MW_WATCH_ARMED ? phase : MW_WATCH_ARMED;
+    return (mw_watch_progress){of, mw_field_get(*(of == MW_WATCH_MEASURING ? &m->sampled : &m->counts.rows)),
+                               NEEDS[of].rows, NEEDS[of].fewer, mw_field_get(m->began) + NEEDS[of].after};
+}
+
 int mw_watch_claim(mw_watch *w, uint32_t now) {
     mw_watch_shared *m = w->shared;
-    const uint32_t phase = __atomic_load_n(&m->phase, __ATOMIC_ACQUIRE);
-    if (phase > MW_WATCH_ARMED) return 0;
-    const needs *of = &NEEDS[phase];
-    const uint32_t rows = mw_field_get(*(phase == MW_WATCH_MEASURING ? &m->sampled : &m->counts.rows));
+    const mw_watch_progress so_far = mw_watch_progress_of(m);
     uint32_t claimed = mw_field_get(m->claimed);
-    if (rows < of->rows && (rows < of->fewer || now - mw_field_get(m->began) < of->after)) return 0;
+    if (so_far.rows < so_far.needed && (so_far.rows < so_far.fewer || now < so_far.from)) return 0;
     return claimed <= now &&
            __atomic_compare_exchange_n(&m->claimed, &claimed, now + CLAIM_FOR, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }

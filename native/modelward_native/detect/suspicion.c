@@ -78,6 +78,7 @@ static void clear(mw_suspect *s, int64_t now_ns) {
     mw_field_set(s->strikes, 0);
     mw_field_set(s->day, 0);
     for (int i = 0; i < MW_SUSPECT_REGISTERS; i++) mw_field_set(s->registers[i], 0);
+    mw_field_set(s->spends, MW_STEP_OBSERVE);
     mw_float_set(&s->distinct, 0.0f);
     mw_float_set(&s->spent, 0.0f);
 }
@@ -149,6 +150,8 @@ void mw_suspect_pardon(mw_suspect *s, int64_t now_ns) {
     mw_field_set(s->until, 0);
     mw_field_set(s->step, MW_STEP_OBSERVE);
     mw_field_set(s->pinned, MW_STEP_OBSERVE);
+    mw_field_set(s->spends, MW_STEP_OBSERVE);
+    mw_float_set(&s->spent, 0.0f); /* registers stay: what was sent already costs nothing again */
     mw_field_set(s->since, mw_suspect_time(now_ns));
 }
 

@@ -58,8 +58,8 @@ typedef struct {
     uint8_t step;                      /* mw_step that its evidence was worth at `last` */
     uint8_t pinned;                    /* mw_step that an operator holds it at; MW_STEP_OBSERVE: none does */
     uint8_t strikes;                   /* blocks that are not forgotten */
-    uint8_t spare;
-    uint16_t day;                            /* of `registers` and `spent` */
+    uint8_t spends;
+    uint16_t day;                            /* of `registers`, `spent` and `spends`, the mw_step of its budget */
     uint8_t registers[MW_SUSPECT_REGISTERS]; /* HyperLogLog of today's rows: detect/distinct.h */
     float distinct;                          /* rows ever */
     float spent;                             /* rows today, each weighted by how precise its answer was */
@@ -112,7 +112,7 @@ float mw_suspect_evidence(const mw_suspect *s, int64_t now_ns, mw_signal *signal
 /* The step that so much evidence is worth to one that had `before`. */
 mw_step mw_step_of(float evidence, int young, mw_step before);
 
-/* All is forgotten but who it is, and what it has spent of its budget; no operator holds it any more. */
+/* All is forgotten but who it is and which rows it sent: today's budget is whole again, and no operator holds it any more. */
 void mw_suspect_pardon(mw_suspect *s, int64_t now_ns);
 
 /* Held at this step from now on; MW_STEP_OBSERVE: let go. */

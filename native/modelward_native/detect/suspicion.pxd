@@ -40,6 +40,7 @@ cdef extern from "suspicion.h" nogil:
         uint8_t step
         uint8_t pinned
         uint8_t strikes
+        uint8_t spends
         uint16_t day
         uint8_t registers[MW_SUSPECT_REGISTERS]
         float distinct

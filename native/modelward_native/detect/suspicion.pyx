@@ -1,8 +1,9 @@
 """The table of who is how suspicious, in the memory of a region: for the data plane, and for what operators see and set."""
 import os
+import time
 from heapq import heappop, heappush
 
-from libc.stdint cimport int64_t, uint64_t, uint8_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t, uint8_t
 
 from modelward_native.limits.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, mw_gcra_hash
 from modelward_native.region.region cimport Named, Region
@@ -86,10 +87,27 @@ cdef class Suspicion:
             mw_suspect_pardon(s, now_ns)
         return s != NULL
 
+    def pardon_all(self, int64_t now_ns) -> int:
+        """As `pardon`, of all records but those that operators hold; how many had something to forgive."""
+        cdef uint64_t i, first, end
+        cdef mw_suspect *s
+        cdef mw_signal signal
+        cdef int count = 0
+        for first, end in written(self):
+            for i in range(first, end):
+                s = &self.table.record[i]
+                if s.key == 0 or s.pinned:
+                    continue
+                count += mw_suspect_step(s, now_ns) != MW_STEP_OBSERVE or s.spends != MW_STEP_OBSERVE
+                mw_suspect_pardon(s, now_ns)
+        return count
+
     def suspects(self, str least, int64_t now_ns, size_t most) -> tuple[list, dict]:
         """Records whose step is at least this, as `as_dict` tells them, the most suspicious first, at most so many; and of all
-        records how many are at which step. Reads only pages that hold records: 20 ms for a million."""
+        records how many are at which step. What is spent of today's budget counts as evidence does. Records that operators
+        hold and of which no row was seen are left out. Reads only pages that hold records: 20 ms for a million."""
         cdef int floor = STEPS.index(least), step
+        cdef uint16_t day = <uint16_t>(<int64_t>time.time() // 86400)
         cdef uint64_t[<int>MW_STEPS] of_step
         cdef uint64_t i, first, end
         cdef const mw_suspect *s
@@ -101,9 +119,11 @@ cdef class Suspicion:
         for first, end in written(self):
             for i in range(first, end):
                 s = &self.table.record[i]
-                if s.key == 0:
-                    continue
+                if s.key == 0 or (s.pinned and s.distinct == 0):
+                    continue      # none of its rows was seen: one of the records that an operator's word has made
                 step = mw_suspect_step(s, now_ns)
+                if not s.pinned and s.day == day:
+                    step = max(step, <int>min(s.spends, <uint8_t>MW_STEP_BLOCK))
                 of_step[step] += 1
                 rank = 2 * MW_EVIDENCE_MOST * step + mw_suspect_evidence(s, now_ns, &signal)
                 if step < floor or most == 0 or (rank <= worst and <size_t>len(found) >= most):

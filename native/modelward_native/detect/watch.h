@@ -136,6 +136,7 @@ typedef struct {
     float weight;  /* of the answer in the budget: its precision, times the rows that this one stands for */
     float
         near_most; /* evidence of near duplicates that is kept, nats: MW_EVIDENCE_MOST, less where the identity may send them */
+    uint8_t acted; /* its steps are taken. Else its rows count in a block too, which refuses none of them */
 } mw_watch_answer_of;
 
 typedef struct {
@@ -175,6 +176,14 @@ void mw_watch_answer(mw_watch *w, mw_suspect *s, uint64_t key, const mw_watched 
 /* ---- learn.c, tables.c, widths.c: what one process at a time does beside the requests ---- */
 
 enum { MW_WATCH_ROOM = 2 * MW_WATCH_SAMPLE }; /* numbers that mw_watch_learn needs */
+
+typedef struct {
+    uint32_t phase;        /* mw_watch_phase */
+    uint32_t rows, needed; /* in this phase so far, and with how many it ends; distinct ones but for the first phase */
+    uint32_t fewer, from;  /* it also ends with so many from this time on */
+} mw_watch_progress;
+
+mw_watch_progress mw_watch_progress_of(const mw_watch_shared *m);
 
 /* Whether a phase has what it needs; if so what follows is this process's to do. */
 int mw_watch_claim(mw_watch *w, uint32_t now);

@@ -1,4 +1,8 @@
+from modelward_native.region.region import Region
+
 PHASES: tuple[str, ...]
+
+def progress(region: Region, now_ns: int) -> list[tuple[str, str, int, int, int, float, int]]: ...
 
 class Watcher:
     @property

@@ -3,7 +3,7 @@ import time
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from modelward_native.detect.kernel cimport *
 from modelward_native.detect.suspicion cimport mw_suspect_time
@@ -17,7 +17,38 @@ PHASES = ("measuring", "filling", "learning", "armed")    # by mw_watch_phase
 cdef enum:
     MODELS = 64                   # and profiles, that the region has memory for: 8 MiB each
     UNUSED = 600                  # tenths of a second after which another one may take a place
+    NAME = 128                    # bytes of a model's name that are told
 cdef bytes CLOCK = b"watch\0clock"
+cdef bytes NAMES = b"watch\0names"    # by place, NAME bytes each
+
+
+def progress(Region region not None, int64_t now_ns) -> list:
+    """Of each model and profile that processes need: its name; phase; rows of this phase so far; with how many it ends; with how
+    many fewer it also does, and in how many seconds; cells that are locked."""
+    cdef const char *names
+    cdef const mw_watch_shared *m
+    cdef mw_watch_progress so_far
+    cdef uint32_t now = mw_suspect_time(now_ns)
+    cdef int i, c
+    found = []
+    region.hold()
+    try:
+        for i in range(<int>MODELS):
+            place = b"watch\0%d" % i
+            if region.find(NAMES) == NULL or region.find(place) == NULL:
+                break
+            names = <const char *>region.common(NAMES, <size_t>(MODELS * NAME))
+            m = <const mw_watch_shared *>region.common(place, sizeof(mw_watch_shared))
+            if m.key == 0 or (now > m.used and now - m.used > UNUSED):
+                continue
+            so_far = mw_watch_progress_of(m)
+            name = names[i * <int>NAME:(i + 1) * <int>NAME].rstrip(b"\0")
+            locked = sum([m.region[c].locked > now for c in range(<int>MW_WATCH_CELLS)])
+            found.append((name.decode("utf-8", "replace"), PHASES[so_far.phase], so_far.rows, so_far.needed, so_far.fewer,
+                          max(0, <int64_t>so_far.from_ - now) / 10, locked))
+    finally:
+        region.let_go()
+    return found
 
 
 cdef inline uint64_t hash_of(Region region, const void *data, size_t size) noexcept:
@@ -72,12 +103,15 @@ cdef class Watcher:
         cdef mw_watch_shared *unused = NULL
         cdef int64_t *clock
         cdef Named *entry
+        cdef char *names
+        cdef bytes text = self.name.encode()[:<int>NAME]
         self.region.hold()
         try:
             clock = <int64_t *>self.region.common(CLOCK, sizeof(int64_t))
             if clock[0] == 0:
                 clock[0] = time.time_ns() - now_ns
             self.watching.wall_ns = clock[0]
+            names = <char *>self.region.common(NAMES, <size_t>(MODELS * NAME))
             for i in range(<int>MODELS):
                 name = b"watch\0%d" % i
                 entry = self.region.find(name)
@@ -89,12 +123,14 @@ cdef class Watcher:
                     shared.used = now
                     return 0
                 if entry == NULL or now - shared.used > UNUSED:
-                    unused = shared
+                    unused, place = shared, i
                 if entry == NULL:
                     break
             if unused == NULL:
                 raise MemoryError(f"{MODELS} models and profiles are watched already")
             memset(unused, 0, sizeof(mw_watch_shared))
+            memset(&names[place * <int>NAME], 0, NAME)
+            memcpy(&names[place * <int>NAME], <const char *>text, len(text))
             unused.key, unused.began, unused.used = key, now, now
             self.watching.kernel.shared = unused
         finally:

@@ -78,6 +78,7 @@ cdef struct Exchange:
     bint mirrored                 # a caller that may say so marked it as a copy: no shadow gets it
     const Policy *policy          # borrowed from `asked`: of its caller; NULL: it is not watched
     uint8_t step                  # mw_step (detect/suspicion.h): what its caller gets, as it was when the message came
+    uint8_t would                 # mw_step that its caller would get if its model acted, where it observes
     uint64_t *held                # its place among answers that are held back (detect/held.h); NULL: none
     uint8_t first_label           # the answer of a crowd of near duplicates, which its one row gets too: that label + 1; 0: none
     uint32_t watched_count        # rows that were looked at and not judged yet

@@ -112,6 +112,11 @@ cdef struct Batches:              # runs of one size class, for ModelStatistics
     uint64_t runs
     int64_t compute_ns
 
+cdef enum Withheld:               # what a caller got in place of the model's answer, for where its rows lie
+    WITHHELD_FALLBACK = 0
+    WITHHELD_TOP_CLASS
+    WITHHELD
+
 # What one process has counted, in its slot of the region; no other process writes it. It only grows, also when another process
 # takes the slot over; but for `profiled` and the gauges at its end. All fields are 64 bits wide: telemetry.stats adds them up.
 cdef struct Counters:
@@ -120,6 +125,8 @@ cdef struct Counters:
     uint64_t fallbacks[<int>REASONS]
     uint64_t anomalies
     uint64_t restricted[<int>MW_STEPS]                # requests of callers at a step
+    uint64_t observed[<int>MW_STEPS]                  # requests of callers that would be at a step if their model acted
+    uint64_t withheld[<int>WITHHELD]                  # answers of the model that callers at no such step did not get
     uint64_t steps[<int>MW_STEPS][<int>MW_STEP_CAUSES]    # that identities came to, up or down, by cause
     uint64_t late                 # results that came after their request had been answered
     uint64_t success

@@ -45,6 +45,8 @@ cdef void record_request(State server, Exchange *x, const Result *r, int64_t now
     c.codes[r.status] += 1
     if x.step:
         c.restricted[min(x.step, <uint8_t>MW_STEP_BLOCK)] += 1
+    if x.would:
+        c.observed[min(x.would, <uint8_t>MW_STEP_BLOCK)] += 1
     if r.sent_up:
         # its answers come later, any number of them
         c.success += 1

@@ -31,6 +31,7 @@ cdef int restrict(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     if s == NULL:
         return GO_ON
     x.step = step_now(m, x.policy, s, now)
+    x.would = would_step(m, x.policy, s, now)
     if x.step == MW_STEP_BLOCK:
         restricted_for(v, mw_suspect_blocked_ns(s, now))
         return REFUSE
@@ -44,11 +45,19 @@ cdef int restrict(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
 
 cdef unsigned char step_now(const Model *m, const Policy *p, const mw_suspect *s, int64_t now) noexcept:
     """An operator's choice as it is; of its evidence and its budget no more than the strongest that is taken without a person."""
-    cdef int step = mw_suspect_step(s, now)
     if s.pinned:
-        return <unsigned char>step
-    if not p.acts:
-        return <unsigned char>MW_STEP_OBSERVE
+        return <unsigned char>mw_suspect_step(s, now)
+    return worth(m, p, s, now) if p.acts else <unsigned char>MW_STEP_OBSERVE
+
+
+cdef unsigned char would_step(const Model *m, const Policy *p, const mw_suspect *s, int64_t now) noexcept:
+    """What its caller would get if the model acted; nothing where it does, or an operator holds it."""
+    return <unsigned char>MW_STEP_OBSERVE if p.acts or s.pinned else worth(m, p, s, now)
+
+
+cdef unsigned char worth(const Model *m, const Policy *p, const mw_suspect *s, int64_t now) noexcept:
+    """Of its evidence and its budget, up to the strongest."""
+    cdef int step = mw_suspect_step(s, now)
     if p.budget and m.watching != NULL:
         step = max(step, <int>budget_step(p, s, day_of(m.watching, now)))
     return <unsigned char>min(step, <int>p.strongest)

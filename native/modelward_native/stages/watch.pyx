@@ -3,7 +3,7 @@
 Its rows were looked at in `score`. However it ends they are judged: a thief whose requests are refused is still one. An answer
 that raises its caller's step is itself the first that is softened.
 """
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
 from modelward_native.detect.budget cimport budget_step
@@ -11,17 +11,18 @@ from modelward_native.detect.kernel cimport MW_LABEL_NONE, mw_watch_answer, mw_w
 from modelward_native.detect.policy cimport NEAR_ALLOW, NEAR_ROUND, Policy
 from modelward_native.detect.steps cimport MW_CAUSE_BUDGET, note_step
 from modelward_native.detect.suspicion cimport (
-    MW_EVIDENCE_MOST, MW_STEP_DELAY, MW_STEP_FALLBACK, MW_STEP_ROUND, MW_STEP_TOP_CLASS, MW_YOUNG_ROWS, mw_suspect,
-    mw_step, mw_suspect_get, mw_suspect_key, mw_suspect_time)
+    MW_EVIDENCE_MOST, MW_STEP_BLOCK, MW_STEP_DELAY, MW_STEP_FALLBACK, MW_STEP_OBSERVE, MW_STEP_ROUND, MW_STEP_TOP_CLASS,
+    MW_YOUNG_ROWS, mw_suspect, mw_step, mw_suspect_get, mw_suspect_key, mw_suspect_time)
 from modelward_native.detect.watch cimport Watching, day_of
 from modelward_native.outputs.class_scores cimport (
     MW_OUTPUT_FOUND, mw_class_scores, mw_class_scores_find, mw_class_scores_label, mw_row_label)
 from modelward_native.request.exchange cimport Exchange
+from modelward_native.request.model cimport WITHHELD_FALLBACK, WITHHELD_TOP_CLASS
 from modelward_native.request.state cimport State
 from modelward_native.request.tensor cimport mw_span
 from modelward_native.request.verdict cimport REASON_NONE, REASON_RESTRICTED
 from modelward_native.shadow.mirror cimport message_of
-from modelward_native.stages.restrict cimport step_now
+from modelward_native.stages.restrict cimport step_now, would_step
 from modelward_native.stages.stage cimport Result
 from modelward_native.wire.holding cimport release as release_buffer
 
@@ -45,10 +46,12 @@ cdef bint watch(State server, Exchange *x, Result *r, int64_t now) noexcept:
     if s != NULL:                 # else operators hold all records of its line
         withheld = judge(server, x, r, s, key, now)
         x.step = max(x.step, step_now(x.asked, policy, s, now))
+        x.would = max(x.would, would_step(x.asked, policy, s, now))
         if policy.acts and policy.strongest >= MW_STEP_FALLBACK and withheld * WITHHELD_SHARE > x.watched_count:
             withhold(x, r)
-        if x.first_label:
-            x.step = max(x.step, <unsigned char>MW_STEP_TOP_CLASS)    # of this answer alone
+        if x.first_label and x.step < MW_STEP_TOP_CLASS:
+            x.step = <unsigned char>MW_STEP_TOP_CLASS    # of this answer alone
+            x.asked.counters.withheld[<int>WITHHELD_TOP_CLASS] += r.answer != NULL
     free(x.watched_rows)
     x.watched_rows = NULL
     x.watched_count = 0
@@ -66,9 +69,12 @@ cdef uint32_t judge(State server, Exchange *x, Result *r, mw_suspect *s, uint64_
     cdef mw_watch_seen seen
     cdef mw_class_scores scores
     cdef mw_row_label label
-    cdef mw_step before = <mw_step>s.step, spent = budget_step(x.policy, s, day), spends
+    cdef mw_step before = <mw_step>s.step, spent = MW_STEP_OBSERVE, spends
     cdef bint told = find_scores(x, r, &scores)
+    if s.day == <uint16_t>day:
+        spent = <mw_step>min(s.spends, <uint8_t>MW_STEP_BLOCK)
     answer.near_most = near_most(x.policy, s)
+    answer.acted = x.policy.acts
     answer.weight = <float>(precision_of(x, r) * step)
     for i in range(x.watched_count):
         answer.label, answer.margin = MW_LABEL_NONE, 1
@@ -81,7 +87,8 @@ cdef uint32_t judge(State server, Exchange *x, Result *r, mw_suspect *s, uint64_
     if seen.step != before:
         note_step(server.steps, x, s, before, seen.step, seen.signal, now)
     spends = budget_step(x.policy, s, day)
-    if spends != spent:
+    if spends != spent:           # also where the configuration has another budget since the last row
+        s.spends, s.since = <uint8_t>spends, now_tenths
         note_step(server.steps, x, s, spent, spends, MW_CAUSE_BUDGET, now)
     if x.watched_count == 1 and told and seen.first_label >= 0 and x.policy.acts and x.policy.strongest >= MW_STEP_TOP_CLASS:
         x.first_label = <unsigned char>(seen.first_label + 1)
@@ -118,6 +125,8 @@ cdef void withhold(Exchange *x, Result *r) noexcept:
     """The fallback chain answers in its place."""
     if r.answer == NULL or x.fallback_reason != REASON_NONE:
         return
+    if x.step < MW_STEP_FALLBACK:
+        x.asked.counters.withheld[<int>WITHHELD_FALLBACK] += 1
     release_buffer(x.wire, r.answer)
     r.answer = NULL
     r.reason = REASON_RESTRICTED

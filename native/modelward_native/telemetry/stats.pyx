@@ -14,6 +14,7 @@ from modelward_native.request.verdict cimport CODES, REASONS, name_of
 cdef enum:
     KEPT = 16                     # versions that have stats of their own although no process serves them any more
 
+WITHHELD_NAMES = ("fallback", "top_class")    # enum Withheld
 OUTCOME_NAMES = ("ok", "fallback", "refused", "failed")    # enum Outcome
 
 cdef bytes PREFIX = b"model\0"
@@ -156,6 +157,30 @@ def models(Region region not None) -> dict:
     return found
 
 
+def withheld(Region region not None) -> dict:
+    """Answers of each model that callers at no step did not get, by what they got in their place, without zeros."""
+    cdef Named *entry
+    cdef const Counters *c
+    cdef int slot, i
+    found = {}
+    region.hold()
+    try:
+        for name in region.names():
+            if not name.startswith(PREFIX):
+                continue
+            entry = region.find(name)
+            model = name.decode().split("\0")[1]
+            for slot in range(<int>region.header.opened):
+                c = counters_at(region, entry, slot)
+                for i in range(<int>WITHHELD):
+                    if c.withheld[i]:
+                        of = found.setdefault(model, {})
+                        of[WITHHELD_NAMES[i]] = of.get(WITHHELD_NAMES[i], 0) + c.withheld[i]
+    finally:
+        region.let_go()
+    return found
+
+
 def failing(Region region not None) -> dict:
     """How many processes a version fails its canary in, by (name, version); those that fail in none are not there."""
     cdef Named *entry
@@ -202,7 +227,9 @@ cdef dict stats_of(const Counters *c):
         "refusals": {name_of(i).decode(): n for i, n in counted(c.refusals, <int>REASONS).items()},
         "fallbacks": {name_of(i).decode(): n for i, n in counted(c.fallbacks, <int>REASONS).items()},
         "restricted": {STEPS[i]: n for i, n in counted(c.restricted, <int>MW_STEPS).items()},
+        "observed": {STEPS[i]: n for i, n in counted(c.observed, <int>MW_STEPS).items()},
         "steps": steps_of(c),
+        "withheld": {WITHHELD_NAMES[i]: n for i, n in counted(c.withheld, <int>WITHHELD).items()},
         "anomalies": c.anomalies, "unscored": c.unscored, "partly_scored": c.partly_scored, "late": c.late,
         "success": c.success, "success_ns": c.success_ns, "fail": c.fail, "fail_ns": c.fail_ns,
         "queued": c.queued, "queue_ns": c.queue_ns, "input_ns": c.input_ns,

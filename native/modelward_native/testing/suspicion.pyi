@@ -9,6 +9,7 @@ class Suspicion(Base):
         distinct: float = 0.0,
         blocked: float = 0.0,
         strikes: int = 0,
+        spends: str = "observe",
     ) -> bool: ...
     def has(self, key: int) -> bool: ...
 

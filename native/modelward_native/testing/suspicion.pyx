@@ -1,5 +1,7 @@
 """Records of suspicion whose evidence Python sets: for tests."""
-from libc.stdint cimport int64_t, uint64_t
+import time
+
+from libc.stdint cimport int64_t, uint16_t, uint64_t, uint8_t
 
 from modelward_native.detect.suspicion cimport (
     MW_NAT, Suspicion as Base, mw_step, mw_step_of, mw_suspect, mw_suspect_find, mw_suspect_get, mw_suspect_step, mw_suspect_time)
@@ -9,8 +11,10 @@ from modelward_native.detect.suspicion import SIGNALS, STEPS
 cdef class Suspicion(Base):
     """The Suspicion of the data plane, with methods that do what a request does to its record."""
 
-    def put(self, uint64_t key, int64_t now_ns, dict evidence=None, float distinct=0, double blocked=0, int strikes=0):
-        """A record whose last row was now; evidence: nats by signal; blocked: seconds from now. False: there is no place."""
+    def put(self, uint64_t key, int64_t now_ns, dict evidence=None, float distinct=0, double blocked=0, int strikes=0,
+            str spends="observe"):
+        """A record whose last row was now; evidence: nats by signal; blocked: seconds from now; spends: the step of
+        today's budget. False: there is no place."""
         cdef mw_suspect *s = mw_suspect_get(&self.table, key, now_ns)
         if s == NULL:
             return False
@@ -20,6 +24,9 @@ cdef class Suspicion(Base):
         s.distinct = distinct
         s.until = mw_suspect_time(now_ns + <int64_t>(blocked * 1e9)) if blocked else 0
         s.strikes = strikes
+        s.day = <uint16_t>(<int64_t>time.time() // 86400)
+        s.spends = <uint8_t><int>STEPS.index(spends)
+        s.spent = distinct
         s.step = <int>mw_suspect_step(s, now_ns)
         return True
 

@@ -48,7 +48,7 @@ cdef class Watch:
         free(self.shared)
 
     def run(self, rows, at, p, who, labels, margins, times, uint32_t day=1, float weight=1, uint32_t block_for=6000,
-            float near_most=MW_EVIDENCE_MOST, int32_t columns=0):
+            float near_most=MW_EVIDENCE_MOST, int32_t columns=0, bint acted=True):
         """Rows one after the other, each with its answer: (steps, withheld, first labels, repeated), by row."""
         cdef float[:, ::1] r = np.ascontiguousarray(rows, np.float32)
         cdef int32_t[::1] cell = np.ascontiguousarray(at, np.int32)
@@ -67,7 +67,7 @@ cdef class Watch:
         cdef mw_suspect *s
         cdef uint64_t key
         mw_watch_new_day(&self.watch, day)
-        answer.weight, answer.near_most = weight, near_most
+        answer.weight, answer.near_most, answer.acted = weight, near_most, acted
         self.shared.began = self.shared.began or time[0]
         for i in range(n):
             key = mw_suspect_key(name[i], 1)
@@ -184,7 +184,7 @@ cdef class Watch:
         cdef mw_suspect *s
         cdef int64_t i, row, start
         cdef uint32_t now = 100000000
-        answer.label, answer.margin, answer.weight, answer.near_most = 0, 0.5, 1, MW_EVIDENCE_MOST
+        answer.label, answer.margin, answer.weight, answer.near_most, answer.acted = 0, 0.5, 1, MW_EVIDENCE_MOST, True
         mw_watch_new_day(&self.watch, 1)
         start = mw_now_ns()
         with nogil:

@@ -15,11 +15,13 @@ from modelward.audit.action import recorded
 from modelward.audit.record import human
 from modelward.config.detection import Step
 from modelward.config.operators import LONGEST
-from modelward.detect.restriction import ALL, Restriction, where
+from modelward.detect.progress import PHASES, Progress
+from modelward.detect.restriction import ALL, Restriction, is_network, where
 from modelward.detect.suspects import Suspect, Suspects
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import check_reason
 from modelward.rpc.protocol import Code, Message, RpcError, clip
+from modelward.suggest import suggestion
 
 TOLD, MOST_TOLD = 50, 1000
 STEPS: tuple[Step, ...] = get_args(Step)
@@ -35,6 +37,10 @@ class IdentityCalls:
         least, model = _step(request.least or STEPS[0]), _model(request)
         if model != ALL:
             call.demand("status", model)
+        if model != ALL and model not in (known := self._server.restrictions.watched()):
+            how = suggestion(model, known) or "modelward status shows the models"
+            problem = Problem("no such model watches identities", f"model {model}", how=how)
+            return message("SuspectsResponse", problems=problems_of([problem]))
         found = self._server.suspects(least, min(request.most or TOLD, MOST_TOLD), model)
         return suspects_message(found if call.sees(None) else _visible(found, call))
 
@@ -44,6 +50,7 @@ class IdentityCalls:
         restrictions = self._server.restrictions
         try:
             restriction = _restriction(name, model, request, call.actor)
+            doubts = restrictions.doubts(name, model)
             asked = human(
                 "identity.restrict",
                 call.operator.actor,
@@ -60,10 +67,13 @@ class IdentityCalls:
             held = await recorded(self._server.trail, asked, act, lambda held: {"after": _held(held)})
         except ProblemsFound as found:
             return message("RestrictIdentityResponse", problems=problems_of(found.problems))
-        return message("RestrictIdentityResponse", restrictions=_messages(held))
+        return message("RestrictIdentityResponse", restrictions=_messages(held), notes=problems_of(doubts))
 
     async def pardon(self, request: Any, call: OperatorCall) -> Message:
-        name, model = _name(request), _model(request)
+        every, model = bool(request.all), _model(request)
+        if every and request.name:
+            raise RpcError(Code.INVALID_ARGUMENT, "give a name or all, not both", "UNKNOWN_NAME")
+        name = "" if every else _name(request)
         call.demand("restrict", model or None)
         restrictions = self._server.restrictions
         try:
@@ -72,12 +82,14 @@ class IdentityCalls:
                 "identity.pardon",
                 call.operator.actor,
                 model=model,
-                object=f"identity {name}",
+                object="all identities" if every else f"identity {name}",
                 reason=request.reason,
-                before=_held(restrictions.of(name)),
+                before=None if every else _held(restrictions.of(name)),
             )
 
             async def act() -> int:
+                if every:
+                    return restrictions.pardon_all(model, call.actor, request.reason)
                 return restrictions.pardon(name, model, call.actor, request.reason)
 
             forgotten = await recorded(self._server.trail, asked, act, lambda count: {"after": {"forgotten": count}})
@@ -93,8 +105,26 @@ def suspects_message(found: Suspects) -> Message:
         steps=found.steps,
         watched=found.watched,
         restrictions=_messages(found.restrictions),
-        evicted=found.evicted,
+        evicted=min(found.evicted, 2**32 - 1),
+        learning=learning_messages(found.learning),
     )
+
+
+def learning_messages(learning: Iterable[Progress]) -> list[Message]:
+    return [
+        message(
+            "Learning",
+            model=each.model,
+            phase=each.phase,
+            rows=each.rows,
+            needed=0 if each.phase == PHASES[-1] else each.needed,
+            fewer=each.fewer,
+            seconds=each.seconds,
+            evidence=each.evidence,
+            locked=each.locked,
+        )
+        for each in learning
+    ]
 
 
 def _suspect(each: Suspect) -> Message:
@@ -141,6 +171,7 @@ def _visible(found: Suspects, call: OperatorCall) -> Suspects:
         watched=[name for name in found.watched if call.sees(name)],
         restrictions=[each for each in found.restrictions if each.model != ALL and call.sees(each.model)],
         evicted=0,
+        learning=[each for each in found.learning if call.sees(each.model)],
     )
 
 
@@ -153,6 +184,9 @@ def _name(request: Any) -> str:
     name = str(request.name)
     if not 0 < len(name) <= LONGEST or not name.isprintable() or "*" in name:
         raise RpcError(Code.INVALID_ARGUMENT, f"{clip(name)} is no identity: give its whole name", "UNKNOWN_NAME")
+    if is_network(name):
+        told = f"{clip(name)} is a network: give one address of it; what a whole network may do, its firewall decides"
+        raise RpcError(Code.INVALID_ARGUMENT, told, "UNKNOWN_NAME")
     return name
 
 

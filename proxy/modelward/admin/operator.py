@@ -12,6 +12,7 @@ from modelward.audit.record import Actor
 from modelward.audit.recorder import Recorder
 from modelward.config.address import Address
 from modelward.config.approvals import ApprovedVerb
+from modelward.detect.progress import Progress
 from modelward.detect.restriction import Restriction
 from modelward.detect.suspects import Suspects
 from modelward.limits.callers import Callers
@@ -75,7 +76,7 @@ class Status:
     of each proposal that waits for approvals the model; empty for what concerns the whole server. operators, approvals,
     configuration: in words, what is configured, and what of the files waits. needs_restart: keys that the configuration
     has otherwise, and that only a restart of the server changes. acting_as_promoted: models whose version_policy is
-    newest, and where approvals keep new versions waiting.
+    newest, and where approvals keep new versions waiting. learning: of the models that watch identities.
     """
 
     state: str
@@ -107,6 +108,7 @@ class Status:
     approvals: str = ""
     configuration: str = ""
     needs_restart: Sequence[str] = ()
+    learning: Sequence[Progress] = ()
 
 
 @dataclass(frozen=True)
@@ -217,14 +219,23 @@ class BreakerOverrides(Protocol):
 
 
 class Restrictions(Protocol):
-    """Identities that operators hold at a step. All but `of` raise ProblemsFound, and then nothing has changed, and
-    NotNow."""
+    """Identities that operators hold at a step. All but `of`, `watched` and `doubts` raise ProblemsFound, and then
+    nothing has changed; all but `of` raise NotNow."""
 
     def of(self, identity: str) -> Sequence[Restriction]:
         """Those that hold now."""
 
     def restrict(self, restriction: Restriction) -> Sequence[Restriction]:
         """What holds for the identity then."""
+
+    def watched(self) -> Sequence[str]:
+        """Models that watch identities. Raises NotNow."""
+
+    def doubts(self, identity: str, model: str) -> Sequence[Problem]:
+        """Why the name may be a slip, before it is restricted. Raises NotNow."""
+
+    def pardon_all(self, model: str, by: str = "", reason: str = "") -> int:
+        """How many identities were at a step. model: empty for all."""
 
     def pardon(self, identity: str, model: str, by: str = "", reason: str = "") -> int:
         """How many records of it were forgotten. model: empty for all."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from modelward.admin.breaker_calls import override_messages
+from modelward.admin.identity_calls import learning_messages
 from modelward.admin.limit_calls import limit_messages
 from modelward.admin.messages import message, problems_of
 from modelward.admin.operator import PromotionStatus, ReloadRecord, Status
@@ -76,6 +77,7 @@ def status_message(status: Status, version_of_modelward: str) -> Message:
         approvals=status.approvals,
         configuration=status.configuration,
         needs_restart=status.needs_restart,
+        detection=learning_messages(status.learning),
         upstreams=[
             message(
                 "Upstream",

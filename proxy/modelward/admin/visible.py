@@ -29,6 +29,7 @@ def visible(status: Status, sees: Sees) -> Status:
         stats=Snapshot(),
         promotions=[each for each in status.promotions if sees(each.model)],
         temporary_limits=[each for each in status.temporary_limits if each.kind == "model" and sees(each.name)],
+        learning=[each for each in status.learning if sees(each.model)],
         breakers=[each for each in status.breakers if sees(each.model)],
         failing={key: count for key, count in status.failing.items() if sees(key[0])},
         contained=[each for each in status.contained if sees(each.model)],

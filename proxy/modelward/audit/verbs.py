@@ -15,7 +15,7 @@ PEOPLE: Mapping[str, str] = {
     "breaker.close": "they were sent there for a time, whatever the circuit breakers say",
     "breaker.auto": "such an override was ended before its time",
     "identity.restrict": "an identity was held at a step of detection for a time",
-    "identity.pardon": "the evidence against an identity was forgotten, and no operator holds it any more",
+    "identity.pardon": "the evidence against an identity, or all, and what it has used of its budget were forgotten",
     "capture.list": "captured requests of a model were listed",
     "capture.show": "captured requests of a model were read",
     "capture.label": "captured requests of a model got labels",
@@ -91,7 +91,7 @@ MINUTE: Mapping[str, str] = {
     "connections.closed": "connections that were refused or closed, floods among them, by reason and by peer",
     "anomalies": "anomalous requests, by model and by caller",
     "denied": "calls of the admin API that were denied, beyond those that are told one by one",
-    "detection.steps": "steps that identities took beyond those that are told one by one, by model and step",
+    "detection.steps": "steps that identities took beyond those that are told one by one: by model and step, and whose",
     "audit.lost": "records that found no room in line while the trail could not be written, by verb",
 }
 """Of records of kind `summary`: counts of a minute. Names of callers are bounded; the rest is `others`."""

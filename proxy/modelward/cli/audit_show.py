@@ -155,7 +155,10 @@ def _told(fields: Mapping[str, Any]) -> Iterator[str]:
         proof = actor.get("proof", "none")
         yield f"{plain(actor.get('name', ''))}{f' ({plain(proof)})' if proof != 'none' else ''}"
     about = " ".join(filter(None, (str(fields.get("model", "")), str(fields.get("version", "")))))
-    yield plain(about or fields.get("object", ""))
+    yield plain(about)
+    if not about or str(fields.get("verb", "")).startswith("identity."):
+        yield plain(fields.get("object", ""))
+        yield _step(fields.get("before"), fields.get("after"))
     if fields.get("break_glass"):
         yield "BREAK GLASS"
     if (proposal := fields.get("proposal")) is not None:
@@ -169,6 +172,15 @@ def _told(fields: Mapping[str, Any]) -> Iterator[str]:
         yield _short(problems[0].get("what", ""))
     if fields.get("kind") == "summary":
         yield _short(json.dumps(fields.get("figures"), ensure_ascii=False))
+
+
+def _step(before: object, after: object) -> str:
+    """Of an identity, from which it came to which, and what it gets where that is another."""
+    if not isinstance(after, Mapping) or "step" not in after:
+        return ""
+    step, gets = plain(after["step"]), plain(after.get("gets", after["step"]))
+    came = f"{plain(before['step'])} -> " if isinstance(before, Mapping) and "step" in before else ""
+    return f"{came}{step}{f' (gets {gets})' if gets != step else ''}"
 
 
 def _short(text: object) -> str:

@@ -5,10 +5,11 @@ from typing import Any, get_args
 
 from modelward.cli import admin
 from modelward.cli.admin import as_json, problems_of
-from modelward.cli.output import console, plain, print_json, print_problems, print_table, time_of
+from modelward.cli.learning import print_learning
+from modelward.cli.output import console, plain, print_json, print_notes, print_problems, print_table, time_of
 from modelward.config.detection import Step
 from modelward.config.units import SECOND, UnitError, parse_duration
-from modelward.problem import WrongUsage
+from modelward.problem import Problem, WrongUsage
 
 COLUMNS = ("identity", "model", "step", "gets", "evidence", "since", "rows today", "rows ever")
 HELD_COLUMNS = ("identity", "model", "step", "until", "by", "why")
@@ -30,9 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     restricting.add_argument("--for", dest="span", metavar="SPAN", default="1h", help="how long: 30m, 2h (default: 1h)")
     admin.add_arguments(restricting)
     pardoning = actions.add_parser("pardon", help="forget the evidence against an identity", description=(
-        "Forgets the evidence against an identity and its blocks, and ends restrictions of it before their time."
+        "Forgets the evidence against an identity, its blocks and what it has used of today's budget, and ends "
+        "restrictions of it before their time."
     ))  # fmt: skip
-    _add_subject(pardoning)
+    _add_subject(pardoning, optional=True)
+    pardoning.add_argument("--all", action="store_true", help="all identities; what operators hold goes on")
     admin.add_arguments(pardoning)
     for below in (restricting, pardoning):
         for action in below._actions:  # what stands before the action counts too
@@ -40,8 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 action.default = argparse.SUPPRESS
 
 
-def _add_subject(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="whole name, or the address of callers without an identity")
+def _add_subject(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    help_ = "whole name, or the address of callers without an identity"
+    parser.add_argument("name", metavar="NAME", nargs="?" if optional else None, default="", help=help_)
     parser.add_argument("--model", metavar="MODEL", default="", help="for this model alone (default: all)")
     parser.add_argument("--reason", metavar="TEXT", default="", help="reason, which the audit trail keeps")
 
@@ -55,6 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
         return admin.run(arguments, lambda client: _list(client, json=arguments.json, **fields))
     fields = {name: getattr(arguments, name) for name in ("name", "model", "reason")}
     if arguments.action == "pardon":
+        if bool(arguments.name) == arguments.all:
+            raise WrongUsage("pardon: give the NAME of an identity, or --all")
+        fields["all"] = arguments.all
         return admin.run(arguments, lambda client: _pardon(client, json=arguments.json, **fields))
     try:
         fields |= {"step": arguments.step, "seconds": parse_duration(arguments.span) / SECOND}
@@ -73,6 +80,7 @@ def _restrict(client: admin.Client, *, json: bool, **fields: Any) -> int:
         for each in answer.restrictions:
             told = f"{each.name}, {_model(each)}: held at {each.step} until {time_of(each.until)}"
             console().print(plain(told), soft_wrap=True)
+        print_notes(Problem(each.what, each.where, each.why, each.how) for each in answer.notes)
     return admin.REFUSED if answer.problems else admin.DONE
 
 
@@ -83,7 +91,10 @@ def _pardon(client: admin.Client, *, json: bool, **fields: Any) -> int:
     elif answer.problems:
         print_problems(problems_of(answer))
     else:
-        console().print(plain(f"{fields['name']}: pardoned, nothing is held against it any more"), soft_wrap=True)
+        told = "pardoned: evidence, blocks and what it has used of today's budget are forgotten"
+        if fields["all"]:
+            told = f"{answer.forgotten} pardoned; what operators hold goes on"
+        console().print(plain(f"{fields['name'] or 'all identities'}: {told}"), soft_wrap=True)
     return admin.REFUSED if answer.problems else admin.DONE
 
 
@@ -91,7 +102,10 @@ def _list(client: admin.Client, *, json: bool, **fields: Any) -> int:
     answer: Any = client.call("Suspects", admin.ANSWER_SECONDS, **fields)
     if json:
         print_json(as_json(answer))
-        return admin.DONE
+        return admin.REFUSED if answer.problems else admin.DONE
+    if answer.problems:
+        print_problems(problems_of(answer))
+        return admin.REFUSED
     if not answer.watched:
         console().print("no model watches identities: set models.NAME.detection", soft_wrap=True)
         return admin.DONE
@@ -103,7 +117,8 @@ def _list(client: admin.Client, *, json: bool, **fields: Any) -> int:
             for each in answer.restrictions
         ])  # fmt: skip
     if not answer.suspects and not answer.restrictions:
-        console().print("nobody is suspected", soft_wrap=True)
+        console().print("no identity is suspected", soft_wrap=True)
+    print_learning(answer.learning)
     if answer.steps:
         parts = [f"{answer.steps[step]} at {step}" for step in STEPS if answer.steps[step]]
         told = f"{sum(answer.steps.values())} remembered{': ' if parts else ''}{', '.join(parts)}"
@@ -116,7 +131,10 @@ def _row(each: Any) -> tuple[str, ...]:
     words = ", ".join(f"{signal} {nats:.1f}" for signal, nats in evidence if nats >= 0.05)
     budget = f" of {each.budget}" if each.budget else ""
     step = f"{each.step}, held" if each.held else each.step
-    gets = f"{each.gets} for {each.blocked_seconds:.0f} s" if each.blocked_seconds and not each.held else each.gets
+    timed = each.gets == "block" and each.blocked_seconds and not each.held
+    gets = f"{each.gets} for {each.blocked_seconds:.0f} s" if timed else each.gets
+    if each.budget and each.today >= each.budget:
+        words = ", ".join(filter(None, (words, "budget")))
     return (
         f"{each.kind} {each.name}".strip() or "not known",
         each.model or "not known",

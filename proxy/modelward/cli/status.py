@@ -7,6 +7,7 @@ from typing import Any
 from modelward.cli import admin
 from modelward.cli.admin import as_json
 from modelward.cli.breaker import print_overrides
+from modelward.cli.learning import print_learning
 from modelward.cli.limit import print_limits
 from modelward.cli.output import console, plain, print_json, print_notes, print_table, time_of
 from modelward.cli.promote import progress
@@ -164,6 +165,7 @@ def _show(client: admin.Client, *, json: bool) -> int:
     for name in dict.fromkeys(each.name for each in status.models if each.newest_acts_as_promoted):
         text = "version_policy newest acts as promoted, since promotions need approvals"
         out.print(plain(f"{name}: {text}: modelward promote {name} VERSION"), soft_wrap=True)
+    print_learning(status.detection)
     if status.promotions:
         print_table("promotions", PROMOTIONS, [
             (each.model, each.version, _phase(each), f"{each.percent} %", ", ".join(map(str, each.steps)),

@@ -44,6 +44,14 @@ class Restriction:
         return where(self.identity, self.model)
 
 
+def is_network(name: str) -> bool:
+    """Of addresses, as 10.0.0.0/8: it is no caller's."""
+    try:
+        return "/" in name and bool(ipaddress.ip_interface(name))
+    except ValueError:
+        return False
+
+
 def where(identity: str, model: str) -> str:
     return f"identity {identity}, {f'model {model}' if model != ALL else 'all models'}"
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from modelward.config.access import SOURCES, pattern, sources
 from modelward.config.detection import ModelDetection
+from modelward.detect.progress import Progress
 from modelward.detect.restriction import KINDS, Known, Restriction
 from modelward_native.detect.suspicion import STEPS
 
@@ -40,13 +41,15 @@ class Suspect:
 @dataclass(frozen=True)
 class Suspects:
     """suspects: the most suspicious first. steps: all identities that are remembered, by step. watched: models.
-    restrictions: what operators hold. evicted: records that were given to another identity."""
+    restrictions: what operators hold. evicted: records that were given to another identity. learning: of models that
+    are watched."""
 
     suspects: Sequence[Suspect] = ()
     steps: Mapping[str, int] = field(default_factory=dict)
     watched: Sequence[str] = ()
     restrictions: Sequence[Restriction] = ()
     evicted: int = 0
+    learning: Sequence[Progress] = ()
 
 
 def suspect(record: Mapping[str, Any], known: Known | None, settings: ModelDetection | None) -> Suspect:

@@ -31,11 +31,17 @@ def notes(config: Config, models: Iterable[CheckedVersion]) -> Iterator[Problem]
                 "they get what operators hold them at, and nothing else",
                 "Fit one: modelward profile fit; or set anomaly.mode: observe where it is off",
             )
-        if _may_reach(settings, "round") and not any(each.classes for each in config.settings(name).outputs.values()):
+        if not any(each.classes for each in config.settings(name).outputs.values()):
+            blind = "walks along a boundary between classes, and changed labels, are not seen"
+            steps = (
+                "the steps round, top_class and delay of detection change no answer"
+                if _may_reach(settings, "round")
+                else ""
+            )
             yield Problem(
-                "the steps round, top_class and delay of detection change no answer: no output holds scores of classes",
+                f"no output holds scores of classes: {'; '.join(filter(None, (steps, blind)))}",
                 f"model {name}",
-                how=f"Declare it: models.{name}.outputs: {{NAME: {{classes: true}}}}; or set strongest: tag",
+                how=f"Declare it where it has classes: models.{name}.outputs: {{NAME: {{classes: true}}}}",
             )
         if not config.settings(name).fallback and _may_reach(settings, "fallback"):
             yield Problem(

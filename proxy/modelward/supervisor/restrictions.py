@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 
 from modelward.admin.operator import NotNow
 from modelward.audit.record import automatic
@@ -13,6 +14,7 @@ from modelward.config.schema import Config
 from modelward.detect.restriction import ALL, Known, Restriction, callers_of, where
 from modelward.problem import Problem, ProblemsFound
 from modelward.suggest import suggestion
+from modelward.supervisor.doubtful_names import doubt
 from modelward.supervisor.timed import Timed
 from modelward.supervisor.worker_pool import WorkerPool
 from modelward_native.detect.suspicion import Suspicion
@@ -33,14 +35,17 @@ class Restrictions:
         config: Callable[[], Config],
         trail: Callable[[], Recorder],
         note: Callable[[str, str, str], None],
+        names: Callable[[], Mapping[int, Known]],
     ) -> None:
-        """pool: raises NotNow where there is none. note: takes what was done, who asked, and about what."""
+        """pool: raises NotNow where there is none. note: takes what was done, who asked, and about what. names: whose
+        records have taken steps, by key."""
         self._timed = Timed[tuple[str, str], Restriction](self._end)
         self.restrictions = self._timed.values
         self._pool = pool
         self._config = config
         self._trail = trail
         self._note = note
+        self._names = names
         self._suspicion: Suspicion | None = None
         self._held: dict[int, tuple[str, float]] = {}  # step and until, by the keys of records that are held
 
@@ -83,13 +88,45 @@ class Restrictions:
             what = "the table of identities has no room for it"
             how = "Raise detection.identities and restart the server, or end other restrictions"
             raise ProblemsFound([Problem(what, restriction.where, how=how)])
-        log.warning("%s: held at %s for a time, asked by %s", restriction.where, restriction.step, restriction.by)
+        until = f"{datetime.fromtimestamp(restriction.until, UTC):%Y-%m-%d %H:%M:%SZ}"
+        about = _about(f"{restriction.where}: held at {restriction.step} until {until}", restriction.reason)
+        log.warning("%s, asked by %s", about, restriction.by)
         self._note(f"restrict {restriction.step}", restriction.by, _about(restriction.where, restriction.reason))
         return self.of(restriction.identity)
 
+    def doubts(self, identity: str, model: str) -> list[Problem]:
+        """Why the name may be a slip; to be asked before it is restricted. Empty where rows of it were seen. Raises
+        NotNow."""
+        suspicion, now = self.suspicion(), time.monotonic_ns()
+        if suspicion is None:
+            return []
+        names = self._names()
+        records = ((key, suspicion.read(key, now)) for key in self._keys(identity, model))
+        if any(key in names or (record is not None and record["distinct"]) for key, record in records):
+            return []
+        seen = dict.fromkeys(each.name for each in reversed([*names.values()]))
+        return [doubt(identity, model, self._config(), seen)]
+
+    def pardon_all(self, model: str, by: str = "", reason: str = "") -> int:
+        """Forgets the evidence against all identities, their blocks, and what they have spent today; what operators
+        hold goes on. model: ALL, or of one those whose names are known: all that have taken a step lately. How many
+        were at a step. Raises ProblemsFound, NotNow."""
+        self._check_model("*", model)
+        suspicion, now, found = self.suspicion(), time.monotonic_ns(), 0
+        assert suspicion is not None
+        if model == ALL:
+            found = suspicion.pardon_all(now)
+        else:
+            keys = [key for key, whose in self._names().items() if whose.model == model and key not in self._held]
+            found = sum(suspicion.pardon(key, now) for key in keys)
+        of = "all models" if model == ALL else f"model {model}"
+        log.warning("all identities, %s: pardoned, asked by %s", of, by)
+        self._note("pardon", by, _about(f"all identities, {of}", reason))
+        return found
+
     def pardon(self, identity: str, model: str, by: str = "", reason: str = "") -> int:
-        """Ends restrictions of an identity, forgets its evidence and its blocks. model: ALL for all of them. How many
-        records there were. Raises ProblemsFound where there was nothing, NotNow."""
+        """Ends restrictions of an identity, forgets its evidence, its blocks and what it has spent today. model: ALL
+        for all of them. How many records there were. Raises ProblemsFound where there was nothing, NotNow."""
         self._check_model(identity, model)
         if model != ALL and (identity, ALL) in self.restrictions:
             how = f"modelward identities pardon {identity} ends that for all models"

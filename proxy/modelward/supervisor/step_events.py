@@ -1,7 +1,7 @@
 """Steps that identities take by themselves: told in the log and the audit trail, and their names remembered.
 
-Strangers decide how many there are. The first of each minute are told one by one, what is over them is summed up at its
-end. Counts in metrics are exact, whatever is told.
+Strangers decide how many there are, so modelward.supervisor.step_minute bounds what is told of a minute. Counts in
+metrics are exact, whatever is told.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -21,6 +19,7 @@ from modelward.audit.recorder import Recorder
 from modelward.config.schema import Config
 from modelward.detect.restriction import Known
 from modelward.detect.suspects import gets
+from modelward.supervisor.step_minute import StepMinute
 from modelward.telemetry.snapshot import DetectionSnapshot
 from modelward_native.detect.steps import read
 from modelward_native.detect.suspicion import STEPS, Suspicion
@@ -34,19 +33,7 @@ log = logging.getLogger("modelward.detect")
 LOOK_SECONDS = 1.0
 COUNT_SECONDS = 10.0  # a count of a million identities takes 20 ms
 MINUTE_SECONDS = 60.0
-FIRST = 10  # of a minute, of each model
 MOST_NAMES = 10_000
-MOST_TOLD = 20  # models in a summary, each with its steps
-OTHERS = "others"
-
-
-@dataclass
-class _Minute:
-    """told: one by one, by model. left: by model and step."""
-
-    began: float
-    told: Counter[str] = field(default_factory=Counter)
-    left: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 class StepEvents:
@@ -69,7 +56,7 @@ class StepEvents:
         self.lost = 0
         self._steps: Mapping[str, int] = {}
         self._evicted = 0
-        self._minute = _Minute(time.monotonic())
+        self._minute = StepMinute(time.monotonic())
         self._counted = -COUNT_SECONDS
 
     async def watch(self) -> None:
@@ -89,8 +76,8 @@ class StepEvents:
         events, lost = read(self._region, self._read)
         self.lost += lost
         if lost:
-            self._minute.left["", "not told"] += lost
-        for event in events:
+            self._minute.lose(lost)
+        for event in sorted(events, key=lambda event: event[9]):
             self._tell(event)
         if at - self._minute.began >= MINUTE_SECONDS:
             self.sum_up(at)
@@ -100,17 +87,11 @@ class StepEvents:
 
     def sum_up(self, at: float) -> None:
         """What was not told one by one."""
-        left, self._minute = self._minute.left, _Minute(at)
-        if not left:
+        ended, self._minute = self._minute, StepMinute(at)
+        if not ended.words:
             return
-        by_model: dict[str, dict[str, int]] = {}
-        for (model, step), count in left.most_common():
-            name = model if model in by_model or len(by_model) < MOST_TOLD else OTHERS
-            steps = by_model.setdefault(name, {})
-            steps[step] = steps.get(step, 0) + count
-        log.warning("%d more steps of identities in this minute", left.total(), extra={"fields": {"steps": by_model}})
-        figures = {"steps": left.total(), "by_model": by_model}
-        self._trail().note(Record(at=now(), kind="summary", verb="detection.steps", figures=figures))
+        log.warning("%s", ended.words, extra={"fields": ended.figures})
+        self._trail().note(Record(at=now(), kind="summary", verb="detection.steps", figures=ended.figures))
 
     def end(self) -> None:
         self.look(time.monotonic())
@@ -135,11 +116,8 @@ class StepEvents:
         self.names[key] = known
         if len(self.names) > MOST_NAMES:
             del self.names[next(iter(self.names))]
-        minute = self._minute
-        if minute.told[model] >= FIRST:
-            minute.left[model, after] += 1
+        if not self._minute.takes(key, known, before, after):
             return
-        minute.told[model] += 1
         taken = gets(self._config().settings(model).detection, known, after)
         nats = {each: round(value, 1) for each, value in evidence.items()}
         why = f"{nats[cause]:.1f} nats" if cause in nats else f"{spent:.0f} rows today"

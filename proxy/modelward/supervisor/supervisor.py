@@ -284,7 +284,7 @@ class Supervisor:
             grpc=self.config.listen.grpc,
             http=self.config.listen.http,
             workers=pool.workers() if pool is not None else (),
-            limits_store=self._shared.words if self._shared is not None else "shared memory",
+            limits_store="shared memory" if self._shared is None else self._shared.words,
             report=self.report.with_refused(promoter.refused) if report is not None else None,
             stats=pool.stats() if pool is not None else Snapshot(),
             weights=weights(config, promoter, report) if report is not None else {},
@@ -307,6 +307,7 @@ class Supervisor:
             configuration=self.proposals.waiting_files,
             needs_restart=self.needs_restart,
             breakers=(*self.breakers.overrides.values(),),
+            learning=self._identities.learning(),
         )
 
     async def ask_to_drain(self, actor: str = "") -> Draining:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from modelward.admin.operator import NotNow
 from modelward.audit.recorder import Recorder
 from modelward.config.schema import Config
+from modelward.detect.progress import Progress
 from modelward.detect.restriction import Known
 from modelward.detect.suspects import Suspects, suspect
+from modelward.supervisor.learning_progress import LearningProgress, progress_of
 from modelward.supervisor.restrictions import Restrictions
 from modelward.supervisor.step_events import MOST_NAMES, StepEvents
 from modelward.supervisor.worker_pool import WorkerPool
@@ -17,6 +21,9 @@ from modelward.tasks import Tasks
 from modelward.telemetry.snapshot import DetectionSnapshot
 from modelward_native.detect.suspicion import STEPS
 from modelward_native.region.region import Region
+from modelward_native.telemetry.stats import withheld
+
+LOOK_SECONDS = 2.0
 
 
 class WatchedIdentities:
@@ -30,15 +37,35 @@ class WatchedIdentities:
         note: Callable[[str, str, str], None],
     ) -> None:
         """As Restrictions."""
-        self.restrictions = Restrictions(pool, config, trail, note)
+        self.restrictions = Restrictions(pool, config, trail, note, self._names)
         self._config = config
         self._trail = trail
         self._events: StepEvents | None = None
+        self._region: Region | None = None
 
     def observe(self, tasks: Tasks, region: Region) -> None:
-        """Steps are told from now on. tasks: that it is one of."""
+        """Steps and learning are told from now on. tasks: that it is one of."""
+        self._region = region
         self._events = StepEvents(region, self.restrictions.suspicion, self._config, self._trail)
         tasks.spawn(self._events.watch())
+        tasks.spawn(self._follow(region))
+
+    async def _follow(self, region: Region) -> None:
+        told = LearningProgress()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if learning := self.learning():
+                told.look(learning, withheld(region), time.monotonic())
+
+    def learning(self) -> Sequence[Progress]:
+        """How far each model that watches identities has learnt what they usually send; none before it serves."""
+        try:
+            watched = self.restrictions.watched()
+        except NotNow:  # it starts or ends
+            return ()
+        if self._region is None or not watched:
+            return ()
+        return progress_of(self._region, watched, time.monotonic_ns())
 
     def end(self) -> None:
         """Tells what is left, once workers have ended."""
@@ -70,7 +97,8 @@ class WatchedIdentities:
             if not model or (whose is not None and whose.model == model)
         ]
         found = [each for each in found if STEPS.index(each.step) >= STEPS.index(least)]
-        return Suspects(found[:most], steps, watched, restrictions, suspicion.evicted)
+        learning = [each for each in self.learning() if model in ("", each.model)]
+        return Suspects(found[:most], steps, watched, restrictions, suspicion.evicted, learning)
 
     def _has_budget(self, whose: Known) -> bool:
         settings = self._config().settings(whose.model).detection
@@ -79,8 +107,14 @@ class WatchedIdentities:
     def stats(self) -> DetectionSnapshot | None:
         if self._events is None or not self.restrictions.is_open:
             return None
-        return replace(self._events.stats(), restrictions=len(self.restrictions.restrictions))
+        learning = {
+            each.model: (each.phase, each.rows, each.needed, each.locked) for each in self.learning() if each.phase
+        }
+        return replace(self._events.stats(), restrictions=len(self.restrictions.restrictions), learning=learning)
 
     def _known(self) -> Mapping[int, Known]:
         """By the key of the record."""
-        return {**(self._events.names if self._events is not None else {}), **self.restrictions.known()}
+        return {**self._names(), **self.restrictions.known()}
+
+    def _names(self) -> Mapping[int, Known]:
+        return self._events.names if self._events is not None else {}

@@ -165,6 +165,8 @@ def _model(version: str, stats_of_version: VersionSnapshot, t: Totals) -> ModelS
         anomaly_score=_scaled(t["score"], SCORE_UNIT) if t["score"] else None,
         anomalies=t["anomalies"],
         restricted=t["restricted"],
+        observed=t["observed"],
+        withheld=t["withheld"],
         steps=t["steps"],
         unscored=t["unscored"],
         partly_scored=t["partly_scored"],

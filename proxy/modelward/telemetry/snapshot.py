@@ -90,6 +90,8 @@ class ModelSnapshot:
     anomaly_score: Histogram | None = None  # absent without a profile
     anomalies: int = 0
     restricted: Mapping[str, int] = field(default_factory=dict)  # requests of callers at a step, by step
+    observed: Mapping[str, int] = field(default_factory=dict)  # of those that would be at one, where a model observes
+    withheld: Mapping[str, int] = field(default_factory=dict)  # answers, by what callers at a milder step got instead
     steps: Mapping[tuple[str, str], int] = field(default_factory=dict)  # that identities came to, by step and signal
     unscored: int = 0  # that could not be scored, although there is a profile
     partly_scored: int = 0  # with more rows than are scored
@@ -236,6 +238,8 @@ class DetectionSnapshot:
     evicted: int = 0  # records that were given to another identity
     lost: int = 0  # steps that are counted, and were not told one by one in log and trail
     restrictions: int = field(default=0, metadata=GAUGE)  # of operators
+    learning: Mapping[str, tuple[str, int, int, int]] = field(default_factory=dict, metadata=GAUGES)
+    # by model: phase, rows of it so far, with how many it ends, locked cells
 
 
 @dataclass(frozen=True, slots=True)

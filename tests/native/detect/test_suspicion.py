@@ -170,6 +170,27 @@ def test_what_an_operator_says_counts_before_evidence_until_a_pardon() -> None:
     assert not table.pardon(6, NOW)
 
 
+def test_a_pardon_makes_the_budget_of_the_day_whole_again() -> None:
+    table = Table(Region(), 64)
+    table.put(5, NOW, distinct=400, spends="fallback")
+    assert table.suspects("round", NOW, 1)[1]["fallback"] == 1
+    table.pardon(5, NOW)
+    pardoned = table.read(5, NOW)
+    assert pardoned is not None and (pardoned["spent"], pardoned["distinct"]) == (0, 400)
+    assert table.suspects("round", NOW, 1)[1]["fallback"] == 0
+
+
+def test_all_are_pardoned_at_once_but_those_that_operators_hold() -> None:
+    table = Table(Region(), 64)
+    for key in range(1, 5):
+        table.put(key, NOW, {"unlike": 25.0}, distinct=400, blocked=60)
+    table.put(5, NOW, distinct=400, spends="round")
+    table.put(6, NOW, distinct=400)
+    table.pin(1, "block", NOW)
+    assert table.pardon_all(NOW) == 4
+    assert table.suspects("tag", NOW, 9)[1] == dict.fromkeys(STEPS, 0) | {"observe": 5, "block": 1}
+
+
 @pytest.mark.parametrize("region", [Region, lambda: Region.shared(1)], ids=["private", "shared"])
 def test_suspects_are_told_with_the_most_suspicious_first_and_all_are_counted(region) -> None:  # type: ignore[no-untyped-def]
     table = Table(region(), 1 << 16)

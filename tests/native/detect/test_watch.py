@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ from tests.native.detect.streams import (
     FEATURES,
     THIEF,
     Armed,
+    Floats,
     World,
     a_stream,
     armed,
@@ -216,6 +219,29 @@ def test_a_block_doubles_each_time_and_evidence_is_cut_when_it_ends() -> None:
         after = watch.record(900)
         assert after is not None and max(after["evidence"]) <= 9.2 and after["until"] == 0
     assert lasted == [6000, 12000, 24000]
+
+
+@pytest.mark.parametrize("acted", [True, False])
+def test_a_block_that_nobody_acts_on_stops_neither_evidence_nor_the_count_of_rows(acted: bool) -> None:
+    world = World(13)
+    watch = watch_of(world)
+    world.send(watch, world.rows(40_000), numbers(40_000, 1, 20), times(40_000, BEGIN))
+
+    def send(rows: Floats, at: int) -> dict[str, Any]:
+        who, (cell, p), (labels, margins) = numbers(len(rows), 900, 1), world.look(rows), world.answer(rows)
+        watch.run(rows, cell, p, who, labels, margins, times(len(rows), at, 1e6), acted=acted)
+        record: dict[str, Any] = watch.record(900)
+        return record
+
+    blocked = send((world.rows(200) * 4).astype(np.float32), BEGIN + 10_000)
+    later = send(world.rows(400), BEGIN + 10_100)
+    assert (blocked["step"], later["step"], later["strikes"]) == (6, 6, 1)
+    assert later["until"] == blocked["until"]
+    if acted:
+        assert (later["spent"], later["evidence"]) == (blocked["spent"], blocked["evidence"])
+    else:
+        assert later["spent"] > blocked["spent"] + 200
+        assert max(later["evidence"]) < max(blocked["evidence"])
 
 
 def test_near_duplicates_can_be_allowed(world: Armed) -> None:

@@ -23,10 +23,43 @@ def test_an_identity_is_restricted_as_it_was_asked_for() -> None:
     talk(test)
 
 
+def test_a_name_that_may_be_a_slip_is_held_and_that_is_said() -> None:
+    async def test(operator: Played, channel: grpc.aio.Channel) -> None:
+        assert not (await method(channel, "RestrictIdentity")(**GOOD)).notes
+        answer = await method(channel, "RestrictIdentity")(**GOOD | {"name": "slip/of the pen"})
+        assert [note.what for note in answer.notes] == ["no key has this name"]
+        assert (len(answer.restrictions), len(answer.problems)) == (1, 0)
+
+    talk(test)
+
+
+def test_how_far_a_model_has_learnt_is_told_with_its_suspects_and_in_the_status() -> None:
+    async def test(operator: Played, channel: grpc.aio.Channel) -> None:
+        for told in ((await method(channel, "Suspects")()).learning, (await method(channel, "Status")()).detection):
+            (learning,) = told
+            assert (learning.model, learning.phase, learning.rows, learning.needed) == ("a", "measuring", 300, 32_768)
+            assert [*learning.evidence] == []
+
+    talk(test)
+
+
+def test_suspects_of_a_model_that_watches_no_identity_are_a_problem() -> None:
+    async def test(operator: Played, channel: grpc.aio.Channel) -> None:
+        (problem,) = (await method(channel, "Suspects")(model="aa")).problems
+        assert (problem.what, problem.how) == ("no such model watches identities", "Did you mean a?")
+        assert operator.asked is None
+
+    talk(test)
+
+
 def test_a_pardon_says_how_much_was_forgotten() -> None:
     async def test(operator: Played, channel: grpc.aio.Channel) -> None:
         answer = await method(channel, "PardonIdentity")(name="team-a", reason="it was a test")
         assert (answer.forgotten, operator.restrictions.pardoned) == (2, [("team-a", "")])
+        answer = await method(channel, "PardonIdentity")(all=True, model="a")
+        assert (answer.forgotten, operator.restrictions.pardoned[-1]) == (5, ("*", "a"))
+        code, _ = await code_of(method(channel, "PardonIdentity")(all=True, name="team-a"))
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
         (problem,) = (await method(channel, "PardonIdentity")(name="team-a", reason="two\nlines")).problems
         assert "cannot be printed" in problem.what
 
@@ -53,7 +86,16 @@ def test_what_makes_no_sense_is_told_and_changes_nothing(wrong: dict[str, object
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"name": ""}, {"name": "a*"}, {"name": "a" * 600}, {"name": "a\n"}, {"model": "m" * 600}, {"step": "observe"}],
+    [
+        {"name": ""},
+        {"name": "a*"},
+        {"name": "10.0.0.0/8"},
+        {"name": "2001:db8::/64"},
+        {"name": "a" * 600},
+        {"name": "a\n"},
+        {"model": "m" * 600},
+        {"step": "observe"},
+    ],
 )
 def test_what_is_no_identity_no_model_or_no_step_is_an_error(wrong: dict[str, object]) -> None:
     async def test(operator: Played, channel: grpc.aio.Channel) -> None:

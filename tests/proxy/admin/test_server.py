@@ -22,6 +22,7 @@ from modelward.admin.server import MOST_CALLS, MOST_CONNECTIONS, AdminServer
 from modelward.admin.service import SERVICE
 from modelward.audit.recorder import NoTrail
 from modelward.config.address import Address, parse_address
+from modelward.detect.progress import Progress
 from modelward.detect.restriction import Restriction
 from modelward.detect.suspects import Suspect, Suspects
 from modelward.limits.callers import Caller, Callers
@@ -90,6 +91,9 @@ class PlayedBreakers:
         return self.of(order.model)
 
 
+MEASURING = Progress("a", "measuring", 300, 32_768, 8192, 60.0)
+
+
 class PlayedRestrictions:
     """set_, pardoned: what was asked for."""
 
@@ -103,6 +107,16 @@ class PlayedRestrictions:
     def restrict(self, restriction: Restriction) -> Sequence[Restriction]:
         self.set_.append(restriction)
         return self.of(restriction.identity)
+
+    def watched(self) -> Sequence[str]:
+        return ["a"]
+
+    def doubts(self, identity: str, model: str) -> Sequence[Problem]:
+        return [Problem("no key has this name", f"identity {identity}")] if identity.startswith("slip") else []
+
+    def pardon_all(self, model: str, by: str = "", reason: str = "") -> int:
+        self.pardoned.append(("*", model))
+        return 5
 
     def pardon(self, identity: str, model: str, by: str = "", reason: str = "") -> int:
         self.pardoned.append((identity, model))
@@ -150,12 +164,13 @@ class Played:
             policies={"a": "promoted"},
             events=[Event(at=1.5, what="reload", actor="carol")],
             unsaved=True,
+            learning=[MEASURING],
         )
 
     def suspects(self, least: str, most: int, model: str = "") -> Suspects:
         self.asked = (least, most, model)
         one = Suspect("key", "team-a", "a", "block", "round", False, {"near": 24.5}, 1.0, 2.0, 3.0, 1, 400.0, 20.0, 0)
-        return Suspects([one], {"block": 1}, ["a"])
+        return Suspects([one], {"block": 1}, ["a"], learning=[MEASURING])
 
     def callers(self, count: int) -> Callers:
         known = Caller("key", "ops", {"identity": 3, "total": 0}, 64, 0.5, 1.5), Caller("address", "10.0.0.1")

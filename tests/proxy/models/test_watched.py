@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from modelward.config.schema import Config
 from modelward.models.watched import notes, words
 
@@ -27,11 +29,22 @@ def test_what_a_model_lacks_is_told_one_by_one() -> None:
     evidence, scores, fallback = told(detection=act)
     assert "there is no profile" in evidence
     assert "no output holds scores of classes" in scores
+    assert "the steps round, top_class and delay of detection change no answer" in scores
     assert "the model has no fallback" in fallback
     assert told(object(), detection=act, outputs=SCORES, fallback=FALLBACK) == []
     assert told(object(), detection=act | {"strongest": "round"}, outputs=SCORES) == []
-    assert told(object(), detection=act | {"strongest": "tag"}) == []
-    assert told(object(), detection={"mode": "observe"}) == []
+    assert told(object(), detection=act | {"strongest": "tag"}, outputs=SCORES) == []
+    assert told(object(), detection={"mode": "observe"}, outputs=SCORES) == []
+
+
+@pytest.mark.parametrize("detection", [{"mode": "observe"}, {"mode": "act", "strongest": "tag"}])
+def test_a_model_that_changes_no_answer_is_told_too_which_signals_need_the_scores_of_classes(
+    detection: dict[str, str],
+) -> None:
+    (scores,) = told(object(), detection=detection)
+    assert scores == (
+        "no output holds scores of classes: walks along a boundary between classes, and changed labels, are not seen"
+    )
 
 
 def test_ready_names_the_models_that_watch_and_how() -> None:

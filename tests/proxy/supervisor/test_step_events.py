@@ -12,10 +12,12 @@ import pytest
 from modelward.audit.record import Record
 from modelward.config.schema import Config
 from modelward.detect.restriction import Known
-from modelward.supervisor.step_events import FIRST, MOST_NAMES, StepEvents
+from modelward.supervisor.step_events import MOST_NAMES, StepEvents
+from modelward.supervisor.step_minute import FIRST, FIRST_OF_ONE, MOST_SEVERE
 from modelward_native.detect.suspicion import Suspicion
 from modelward_native.region.region import Region
 from modelward_native.testing.steps import Steps
+from modelward_native.testing.suspicion import Suspicion as Table
 
 CONFIG = Config.model_validate({"models": {"fraud": {"detection": {"mode": "act", "strongest": "top_class"}}}})
 
@@ -73,6 +75,58 @@ def test_a_flood_of_steps_is_a_bounded_number_of_records_and_one_sum() -> None:
     assert total.figures["by_model"] == {"fraud": {"tag": 30}}
 
 
+def test_rises_that_cost_answers_are_told_by_name_however_many_steps_others_take(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told = Told()
+    for _ in range(50):  # these use up every line that there is
+        told.write(1, "observe", "tag", "flapping")
+        told.write(1, "tag", "observe", "flapping")
+    for key in range(FIRST):
+        told.write(100 + key, "observe", "tag", f"other-{key}")
+    told.write(2, "delay", "fallback", "customer")
+    told.write(2, "fallback", "block", "customer")
+    with caplog.at_level(logging.WARNING, "modelward.detect"):
+        told.events.look(time.monotonic())
+    assert [record.object for record in told.records if record.after["step"] in ("fallback", "block")] == [
+        "key customer"
+    ] * 2
+    assert "'customer' of model fraud rises from fallback to block" in caplog.messages[-1]
+
+
+def test_of_one_identity_that_goes_up_and_down_a_few_steps_are_told_and_the_others_put_together(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told = Told()
+    for _ in range(20):
+        told.write(1, "tag", "block", "flapping")
+        told.write(1, "block", "tag", "flapping")
+    told.write(2, "observe", "tag", "quiet")
+    with caplog.at_level(logging.WARNING, "modelward.detect"):
+        told.events.end()
+    *single, total = told.records
+    assert [record.object for record in single].count("key flapping") == 1 + FIRST_OF_ONE
+    assert [record.object for record in single].count("key quiet") == 1
+    rest = 40 - 1 - FIRST_OF_ONE
+    assert total.figures["identities"] == [
+        {"identity": "key flapping", "model": "fraud", "steps": rest, "highest": "block", "last": "tag"}
+    ]
+    assert caplog.messages[-1] == (
+        f"{rest} more steps of identities in this minute: key 'flapping' of model fraud {rest}, up to block, now tag"
+    )
+
+
+def test_a_flood_of_severe_steps_is_bounded_too_and_named_in_the_sum() -> None:
+    told = Told()
+    for key in range(MOST_SEVERE + 20):
+        told.write(key + 1, "delay", "block", f"n{key}")
+    told.events.end()
+    *single, total = told.records
+    assert len(single) == MOST_SEVERE + FIRST
+    assert total.figures["by_model"] == {"fraud": {"block": 20 - FIRST}}
+    assert len(total.figures["identities"]) == 20 - FIRST
+
+
 def test_what_was_overwritten_before_it_was_read_is_counted() -> None:
     told = Told()
     for key in range(700):
@@ -95,6 +149,19 @@ def test_the_names_of_the_latest_are_kept() -> None:
 
 def test_identities_are_counted_by_their_step() -> None:
     told = Told()
-    told.suspicion.pin(told.suspicion.key(b"key identity a", "fraud"), "round", time.monotonic_ns())
+    table, now = Table(told.region), time.monotonic_ns()
+    table.put(1, now, {"unlike": 19.1}, distinct=400)
+    table.put(2, now, distinct=400, spends="fallback")
+    table.put(3, now, distinct=400)
+    table.pin(3, "block", now)
     told.events.look(time.monotonic())
-    assert told.events.stats().identities["round"] == 1
+    counts = told.events.stats().identities
+    assert {step: count for step, count in counts.items() if count} == {"top_class": 1, "fallback": 1, "block": 1}
+
+
+def test_a_name_that_an_operator_restricts_and_that_never_asked_is_not_counted_for_each_kind_that_it_may_be() -> None:
+    told = Told()
+    for text in (b"key identity a", b"jwt identity a", b"certificate identity a"):
+        told.suspicion.pin(told.suspicion.key(text, "fraud"), "block", time.monotonic_ns())
+    told.events.look(time.monotonic())
+    assert sum(told.events.stats().identities.values()) == 0

@@ -11,13 +11,28 @@ from modelward.telemetry.snapshot import Snapshot
 def detection_families(snapshot: Snapshot) -> Iterator[Family]:
     if (seen := snapshot.detection) is None:
         return
-    what = "Identities that are remembered, by the step that their evidence is worth; counted every 10 s"
+    what = "Identities whose rows were seen, by the step that evidence, budget or operators bring; counted every 10 s"
     identities = Family("modelward_detection_identities", "gauge", what, ("step",))
     for step, count in seen.identities.items():
         identities.add((step,), count)
     yield identities
     what = "Identities that operators hold at a step"
     yield Family("modelward_detection_restrictions", "gauge", what, rows=[((), seen.restrictions)])
+    phases = Family(
+        "modelward_detection_phase",
+        "gauge",
+        "1 for the phase in which a model learns what is usual",
+        ("model", "phase"),
+    )
+    rows = Family("modelward_detection_learning_rows", "gauge", "Rows of this phase so far", ("model",))
+    needed = Family("modelward_detection_learning_rows_needed", "gauge", "Rows with which this phase ends", ("model",))
+    locked = Family("modelward_detection_locked_cells", "gauge", "Cells of the profile that are locked", ("model",))
+    for model, (phase, so_far, of, cells) in seen.learning.items():
+        phases.add((model, phase), 1)
+        rows.add((model,), so_far)
+        needed.add((model,), of)
+        locked.add((model,), cells)
+    yield from (phases, rows, needed, locked)
     what = "Records of identities that were given to others, for want of room"
     yield Family("modelward_detection_evicted", "counter", what, rows=[((), seen.evicted)])
     what = "Steps of identities that are counted and were not told in log and trail"

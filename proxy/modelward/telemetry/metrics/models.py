@@ -100,6 +100,18 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
         "Requests of callers at a step, whatever has become of them",
         ("model", "step"),
     )
+    observed = Family(
+        "modelward_detection_observed_requests",
+        "counter",
+        "Requests of callers that would be at a step, if their model acted: it observes",
+        ("model", "step"),
+    )
+    withheld = Family(
+        "modelward_detection_withheld",
+        "counter",
+        "Answers that callers, at no step or a milder one, did not get for where their rows lie, by what they got",
+        ("model", "got"),
+    )
     steps = Family(
         "modelward_detection_steps",
         "counter",
@@ -140,6 +152,10 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
             anomalies.add((name,), model.anomalies)
             for step, count in model.restricted.items():
                 restricted.add((name, step), count)
+            for step, count in model.observed.items():
+                observed.add((name, step), count)
+            for got, count in model.withheld.items():
+                withheld.add((name, got), count)
             for (step, signal), count in model.steps.items():
                 steps.add((name, step, signal), count)
             unscored.add((name,), model.unscored)
@@ -148,7 +164,7 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
             predicted.add((name,), model.predicted_seconds)
             taken.add((name,), model.taken_seconds)
             undecoded.add((name,), model.undecoded)
-    scoring = (scores, anomalies, restricted, steps, unscored, partly_scored)
+    scoring = (scores, anomalies, restricted, observed, withheld, steps, unscored, partly_scored)
     yield from (refusals, stages, *scoring, fallbacks, rows, late, predicted, taken, undecoded)
 
 

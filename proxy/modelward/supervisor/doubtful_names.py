@@ -1,0 +1,45 @@
+"""Names that operators restrict and that may be slips: no credential can have them, or nothing of theirs was seen."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from modelward.access.keys import load
+from modelward.config.access import pattern
+from modelward.config.schema import Config
+from modelward.detect.restriction import where
+from modelward.problem import Problem, ProblemsFound
+from modelward.suggest import suggestion
+
+
+def doubt(identity: str, model: str, config: Config, seen: Iterable[str]) -> Problem:
+    """Of one of which no row was seen. seen: names of which some were. Reads the file of keys."""
+    what, how = "no row of it was seen since the server began", "Check how it is written: modelward identities"
+    access, keys = config.access, _keys(config)
+    names = [*dict.fromkeys([*keys, *seen])]
+    if not _is_address(identity):
+        if access is None:
+            what, how = "no caller has a name: credentials are not configured", "Give the address of the caller"
+        elif not any(rule.identity and pattern(rule.identity).fullmatch(identity) for rule in access.rules):
+            what = "no rule of access is for this identity"
+        elif access.keys is not None and not access.certificates and access.jwt is None and identity not in keys:
+            what = "no key has this name"
+    return Problem(what, where(identity, model), "it is held nevertheless", suggestion(identity, names) or how)
+
+
+def _keys(config: Config) -> list[str]:
+    if config.access is None or config.access.keys is None:
+        return []
+    try:
+        return [key.name for key in load(config.access.keys).keys]
+    except ProblemsFound:
+        return []
+
+
+def _is_address(identity: str) -> bool:
+    try:
+        ipaddress.ip_address(identity)
+    except ValueError:
+        return False
+    return True
