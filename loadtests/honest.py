@@ -31,8 +31,8 @@ STEPS_TAKEN = "modelward_detection_steps_total"
 
 METHOD = f"""\
 {TENANTS:,} honest tenants of five kinds, each with an API key and one of six models, send rows in runs of 50, as fast
-as `modelward serve` answers with `detection: {{mode: act}}`. iid: any rows. Clustered: 80 % from one of eight
-clusters. Bursty: 30 to 400 rows from one of 64 clusters, then from another. Repeating: 60 rows, and one in ten is
+as `modelward serve` answers with `detection: {{mode: act}}`. iid: any rows. Clustered: 80 % from one of eight clusters
+that hold 2 % of all rows. Bursty: 30 to 400 rows of one of 64 clusters, then another. Repeating: 60, and one in ten is
 new. Drifting: the mean moves by the distance of a row to its nearest other one, from the first request to the last.
 Three rows of ten are real, the others are mixed of real ones. Before, the guard has seen rows of each model until all
 its signals count. Restricted: at the step `round` or beyond in the operators' list, which is looked at once a second.

@@ -7,6 +7,7 @@ values are picked, not mixed. Where all have few, as pixels do, they are mixed a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,7 +21,8 @@ NEIGHBOURS = 8
 STEP = 0.35
 REAL = 0.3  # share of the rows that are the pool's own, so that there are exact repeats
 FEW_VALUES, FEW_SHARE = 20, 0.02
-HOMES, AT_HOME = 8, 0.8  # a clustered tenant has 80 % of its rows from one cluster of 8
+HOMES, AT_HOME = 8, 0.8  # a clustered tenant has 80 % of its rows from one cluster of 8 ...
+HOME_SHARE = 0.02  # ... that holds so many of all rows: k-means makes clusters of a handful of outliers too
 PLACES, SHORTEST_BURST, LONGEST_BURST = 64, 30, 400  # a bursty one has bursts from one cluster of 64 each
 OWN_ROWS, NEW = 60, 0.1  # a repeating one has 60 rows, and one in ten is new
 DRIFTING_FEATURES = 0.25
@@ -85,7 +87,7 @@ class Tenants:
         self._random = random = np.random.default_rng(seed)
         self._pool = pool = table.pool
         self._fresh = Fresh(pool, table.pool_labels, seed)
-        self._homes = _clusters(pool, HOMES, seed, least=1)
+        self._homes = _clusters(pool, HOMES, seed, least=math.ceil(HOME_SHARE * len(pool)))
         self._places = _clusters(pool, min(PLACES, len(pool) // 8), seed, least=min(15, len(pool) // 80))
         self._home = random.integers(0, len(self._homes), count)
         self._own: dict[int, Floats] = {}

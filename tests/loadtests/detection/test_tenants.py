@@ -52,6 +52,14 @@ def test_a_clustered_tenant_stays_nearer_to_itself_than_one_that_is_everywhere(f
     assert spread(tenants.CLUSTERED) < 0.9 * spread(tenants.IID)
 
 
+def test_no_tenant_is_at_home_in_a_handful_of_outliers(table: Table) -> None:
+    made = Tenants(table, 80, seed=5)
+    for tenant in range(KINDS.index(tenants.CLUSTERED), 80, len(KINDS)):
+        gaps = distances(made.rows(tenant, 300), table.pool)
+        real = gaps.argmin(axis=1)[gaps.min(axis=1) < tables.SAME]
+        assert np.bincount(real).max() < 0.3 * len(real)
+
+
 def test_a_burst_comes_from_one_place(five: Tenants) -> None:
     bursty = five.rows(KINDS.index(tenants.BURSTY), tenants.SHORTEST_BURST)
     anywhere = five.rows(KINDS.index(tenants.IID), tenants.SHORTEST_BURST)
