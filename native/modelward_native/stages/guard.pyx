@@ -9,8 +9,7 @@ from modelward_native.request.state cimport State
 from modelward_native.request.tensor cimport mw_span
 from modelward_native.request.verdict cimport REASON_OUT_OF_MEMORY, REASON_OUTPUT_BUDGET, REASON_OUTPUT_GUARD
 from modelward_native.shadow.mirror cimport message_of
-from modelward_native.stages.stage cimport Result
-from modelward_native.wire.holding cimport release as release_buffer
+from modelward_native.stages.stage cimport Result, withhold
 
 
 cdef bint guard(State server, Exchange *x, Result *r, int64_t now) noexcept:
@@ -33,11 +32,3 @@ cdef bint guard(State server, Exchange *x, Result *r, int64_t now) noexcept:
         if not add_guards(x, r.answer, finding.told):
             withhold(x, r, REASON_OUT_OF_MEMORY)
     return True
-
-
-cdef void withhold(Exchange *x, Result *r, int reason) noexcept:
-    release_buffer(x.wire, r.answer)
-    r.answer = NULL
-    r.reason = reason
-    r.initial = NULL              # an upstream's words on an answer that is not given out
-    r.ending = NULL

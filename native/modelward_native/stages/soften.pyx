@@ -15,8 +15,7 @@ from modelward_native.request.state cimport State
 from modelward_native.request.tensor cimport mw_span
 from modelward_native.request.verdict cimport REASON_NONE, REASON_RESTRICTED
 from modelward_native.shadow.mirror cimport message_of
-from modelward_native.stages.stage cimport Result
-from modelward_native.wire.holding cimport release as release_buffer
+from modelward_native.stages.stage cimport Result, withhold
 
 cdef enum:
     DIGITS = 1                    # of a rounded score
@@ -30,11 +29,7 @@ cdef bint soften(State server, Exchange *x, Result *r, int64_t now) noexcept:
     if x.step < MW_STEP_ROUND or r.answer == NULL or x.mirrors != NULL or is_own(x):
         return True
     if not softened(x.asked, message_of(x, r.answer), x.step, x.first_label):
-        release_buffer(x.wire, r.answer)
-        r.answer = NULL
-        r.reason = REASON_RESTRICTED
-        r.initial = NULL
-        r.ending = NULL
+        withhold(x, r, REASON_RESTRICTED)
     return True
 
 

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.verdict cimport Verdict
 from modelward_native.wire.buffer cimport Buffer, Ending
+from modelward_native.wire.holding cimport release as release_buffer
 
 cdef enum Step:
     GO_ON = 0                     # to the next stage
@@ -22,3 +23,12 @@ cdef struct Result:               # how an exchange has ended so far; lives on t
     bint begun                    # its backend was working on it when it failed
     bint gone                     # its client has let go
     bint sent_up                  # it went up a relayed stream, which brings its answers, any number of them
+
+
+cdef inline void withhold(Exchange *x, Result *r, int reason) noexcept:
+    """The answer is not given out: the fallback chain answers in its place, or the reason is told."""
+    release_buffer(x.wire, r.answer)
+    r.answer = NULL
+    r.reason = reason
+    r.initial = NULL              # an upstream's words on an answer that is not given out
+    r.ending = NULL

@@ -22,9 +22,8 @@ from modelward_native.request.state cimport State
 from modelward_native.request.tensor cimport mw_span
 from modelward_native.request.verdict cimport REASON_NONE, REASON_RESTRICTED
 from modelward_native.shadow.mirror cimport message_of
-from modelward_native.stages.restrict cimport step_now, would_step
-from modelward_native.stages.stage cimport Result
-from modelward_native.wire.holding cimport release as release_buffer
+from modelward_native.stages.restrict cimport step_now
+from modelward_native.stages.stage cimport Result, withhold
 
 cdef enum:
     WITHHELD_SHARE = 8            # one row in so many that are looked at: the request gets no answer of the model
@@ -46,12 +45,11 @@ cdef bint watch(State server, Exchange *x, Result *r, int64_t now) noexcept:
     if s != NULL:                 # else operators hold all records of its line
         withheld = judge(server, x, r, s, key, now)
         x.step = max(x.step, step_now(x.asked, policy, s, now))
-        x.would = max(x.would, would_step(x.asked, policy, s, now))
-        if policy.acts and policy.strongest >= MW_STEP_FALLBACK and withheld * WITHHELD_SHARE > x.watched_count:
-            withhold(x, r)
-        if x.first_label and x.step < MW_STEP_TOP_CLASS:
-            x.step = <unsigned char>MW_STEP_TOP_CLASS    # of this answer alone
-            x.asked.counters.withheld[<int>WITHHELD_TOP_CLASS] += r.answer != NULL
+        if (policy.acts and policy.strongest >= MW_STEP_FALLBACK and withheld * WITHHELD_SHARE > x.watched_count
+                and r.answer != NULL and x.fallback_reason == REASON_NONE):
+            withhold(x, r, REASON_RESTRICTED)
+        if x.first_label:
+            x.step = max(x.step, <unsigned char>MW_STEP_TOP_CLASS)    # of this answer alone
     free(x.watched_rows)
     x.watched_rows = NULL
     x.watched_count = 0
@@ -119,16 +117,3 @@ cdef float near_most(const Policy *policy, const mw_suspect *s) noexcept:
     if policy.near_duplicates == NEAR_ROUND:
         return NEAR_TO_ROUND_YOUNG if s.distinct < MW_YOUNG_ROWS else NEAR_TO_ROUND
     return MW_EVIDENCE_MOST
-
-
-cdef void withhold(Exchange *x, Result *r) noexcept:
-    """The fallback chain answers in its place."""
-    if r.answer == NULL or x.fallback_reason != REASON_NONE:
-        return
-    if x.step < MW_STEP_FALLBACK:
-        x.asked.counters.withheld[<int>WITHHELD_FALLBACK] += 1
-    release_buffer(x.wire, r.answer)
-    r.answer = NULL
-    r.reason = REASON_RESTRICTED
-    r.initial = NULL              # an upstream's words on an answer that is not given out
-    r.ending = NULL
