@@ -143,6 +143,7 @@ cdef struct Counters:
     int64_t predicted_ns          # of backend time, where it was charged and its request ran
     int64_t taken_ns              # by the same requests
     uint64_t partly_scored        # requests with more rows than are scored
+    uint64_t unwatched            # requests whose rows are no evidence, since there was no memory for them
     uint64_t unscored             # requests that cannot be scored, though there is a profile
     uint64_t canary_runs
     uint64_t canary_failures

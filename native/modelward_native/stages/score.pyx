@@ -70,7 +70,7 @@ cdef int score(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     return GO_ON
 
 
-cdef bint begin_watching(Exchange *x, const Model *m, int64_t step, int64_t now) noexcept:
+cdef bint begin_watching(Exchange *x, Model *m, int64_t step, int64_t now) noexcept:
     """Whether its rows are evidence for or against its caller."""
     cdef int64_t rows = (x.rows + step - 1) // step
     if x.policy == NULL or m.watching == NULL or rows < 1 or m.suspicion == NULL:
@@ -79,6 +79,7 @@ cdef bint begin_watching(Exchange *x, const Model *m, int64_t step, int64_t now)
     if rows > 1:
         x.watched_rows = <mw_watched *>malloc(rows * sizeof(mw_watched))    # at most 14 KiB
         if x.watched_rows == NULL:
+            m.counters.unwatched += 1
             return False
     mw_watch_new_day(&m.watching.kernel, day_of(m.watching, now))
     mw_suspect_prefetch(m.suspicion, mw_suspect_key(x.payers.identity, m.suspect_key))

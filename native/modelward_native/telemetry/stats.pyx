@@ -231,6 +231,7 @@ cdef dict stats_of(const Counters *c):
         "steps": steps_of(c),
         "withheld": {WITHHELD_NAMES[i]: n for i, n in counted(c.withheld, <int>WITHHELD).items()},
         "anomalies": c.anomalies, "unscored": c.unscored, "partly_scored": c.partly_scored, "late": c.late,
+        "unwatched": c.unwatched,
         "success": c.success, "success_ns": c.success_ns, "fail": c.fail, "fail_ns": c.fail_ns,
         "queued": c.queued, "queue_ns": c.queue_ns, "input_ns": c.input_ns,
         "compute_ns": c.compute_ns, "output_ns": c.output_ns, "rows": c.rows, "runs": c.runs, "last_ns": c.last_ns,

@@ -170,6 +170,7 @@ def _model(version: str, stats_of_version: VersionSnapshot, t: Totals) -> ModelS
         steps=t["steps"],
         unscored=t["unscored"],
         partly_scored=t["partly_scored"],
+        unwatched=t["unwatched"],
         fallbacks=t["fallbacks"],
         batch_rows=_rows(t),
         late_results=t["late"],

@@ -95,6 +95,7 @@ class ModelSnapshot:
     steps: Mapping[tuple[str, str], int] = field(default_factory=dict)  # that identities came to, by step and signal
     unscored: int = 0  # that could not be scored, although there is a profile
     partly_scored: int = 0  # with more rows than are scored
+    unwatched: int = 0  # whose rows were no evidence, for lack of memory
     fallbacks: Mapping[str, int] = field(default_factory=dict)  # by reason
     batch_rows: Histogram | None = None
     late_results: int = 0

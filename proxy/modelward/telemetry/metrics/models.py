@@ -120,6 +120,12 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
     )
     unscored = Family("modelward_unscored", "counter", "Requests that could not be scored", ("model",))
     partly_scored = Family("modelward_partly_scored", "counter", "Requests with more rows than are scored", ("model",))
+    unwatched = Family(
+        "modelward_detection_unwatched",
+        "counter",
+        "Requests whose rows were no evidence, since there was no memory for them",
+        ("model",),
+    )
     fallbacks = Family(
         "modelward_fallbacks", "counter", "Responses of a fallback, by the reason it was needed", ("model", "reason")
     )
@@ -160,11 +166,12 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
                 steps.add((name, step, signal), count)
             unscored.add((name,), model.unscored)
             partly_scored.add((name,), model.partly_scored)
+            unwatched.add((name,), model.unwatched)
             late.add((name,), model.late_results)
             predicted.add((name,), model.predicted_seconds)
             taken.add((name,), model.taken_seconds)
             undecoded.add((name,), model.undecoded)
-    scoring = (scores, anomalies, restricted, observed, withheld, steps, unscored, partly_scored)
+    scoring = (scores, anomalies, restricted, steps, unscored, partly_scored, unwatched)
     yield from (refusals, stages, *scoring, fallbacks, rows, late, predicted, taken, undecoded)
 
 
