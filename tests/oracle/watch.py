@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tests.oracle.watch_tables import CELLS, GROUPS, P_EDGES, RESOLUTIONS, Table, Tables
+from tests.oracle.watch_tables import CELLS, GROUPS, P_EDGES, PLACES, RESOLUTIONS, Table, Tables
 
 MASK = (1 << 64) - 1
 PROJECTIONS, PER_HASH, FEATURES = 16, 8, 256
@@ -143,10 +143,11 @@ class Learnt:
 
 @dataclass
 class Row:
-    """at: its cell, -1 for none; label: -1 for none; now: tenths of a second."""
+    """at, prototype: its cell and its nearest prototype, -1 for none; label: -1 for none; now: tenths of a second."""
 
     values: npt.NDArray[np.float32]
     at: int
+    prototype: int
     p: float
     label: int
     margin: float
@@ -166,6 +167,7 @@ class Oracle:
         self.regions = [[0.0] * 4 for _ in range(CELLS)]
         self.locked = [0] * CELLS
         self.p = np.zeros((CELLS + 1, 12), int)
+        self.p_of_place = np.zeros((PLACES, 12), int)
         self.near = np.zeros((RESOLUTIONS, CELLS, 9), int)
         self.walk = np.zeros((CELLS, 50), int)
         self.flips = np.zeros((RESOLUTIONS, GROUPS, 5), int)
@@ -196,7 +198,8 @@ class Oracle:
             return out
         cell = row.at if row.at >= 0 else CELLS
         bin_ = sum(row.p <= edge for edge in P_EDGES)
-        s = float(self.tables.s[cell, bin_])
+        place = row.prototype if row.at >= 0 else PLACES
+        s = float(self.tables.s[place, bin_]) / 16
         quiet = max(e) < TAG
         near, flips = [0] * RESOLUTIONS, [0] * RESOLUTIONS
         surprise = flip = level = walk = 0
@@ -207,11 +210,12 @@ class Oracle:
             level = sum(row.margin < edge for edge in self.edges)
             walk = surprise * 10 + level * 2 + flip
         if self.phase >= 1:
-            null = min(6.0, max(1.4, 1.4 * who.own))
+            null = min(9.0, max(1.3, 1.3 * who.own))
             for k, expected in enumerate((5.0, 2.0)):
                 other = max(expected, 1.4 * null)
                 e[k] = min(MOST, max(0.0, e[k]) + math.log(null / other) + s * (1 / null - 1 / other))
-            own = who.own + (min(s, 8.0) - who.own) * min(0.02, pause / 1800)
+            share = max(min(0.02, pause / 1800), 0.0 if who.distinct < YOUNG_ROWS else 1 / 500)
+            own = who.own + (min(s, 8.0) - who.own) * share
             who.own = math.floor(own * 4096 + dither_own) / 4096
         if self.phase == 3 and hashed:
             for k in (0, 1):
@@ -231,6 +235,8 @@ class Oracle:
             out.first_label = first
         if max(e) < TAG and (self.phase < 3 or who.distinct >= 50):
             self.p[cell, bin_] += 1
+            if place < PLACES:
+                self.p_of_place[place, bin_] += 1
             if hashed:
                 self.walk[cell, walk] += 1
                 for r in range(RESOLUTIONS):
@@ -293,7 +299,7 @@ class Oracle:
     def of_region(self, cell: int, walk: int, near: list[int], own: float, s: float) -> list[float | None]:
         """Nats that a row adds to each signal of its cell; None: the signal is left as it is."""
         walks = [self.tables.walk[cell, walk, 2 + k] / 16 for k in (0, 1)]
-        unlike = math.log(1.3 / 3) + s * (1 / 1.3 - 1 / 3) if own < 1.4 else None
+        unlike = math.log(1.3 / 3) + s * (1 / 1.3 - 1 / 3) if own < 1.3 else None
         total = sum(math.exp(self.tables.near[cell, r, near[r], 2] / 16) for r in range(1, RESOLUTIONS))
         return [*walks, unlike, math.log(total / (RESOLUTIONS - 1))]
 

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 CELLS, GROUPS, RESOLUTIONS = 128, 16, 5
+OF_CELL = 32
+PLACES = CELLS * OF_CELL
 P_EDGES = (0.7, 0.5, 0.35, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.001, 1e-4)
 NEAR_FLOOR = (
     (1, 0.30, 0.15, 0.08, 0.05, 1, 1, 1, 1),
@@ -77,6 +79,8 @@ def make_s(share: Table) -> Table:
 
 @dataclass
 class Tables:
+    """All in sixteenths of a nat, but for surprise and flip_hot."""
+
     s: Table
     near: Table
     walk: Table
@@ -84,10 +88,15 @@ class Tables:
     flip_hot: Table
 
 
-def make_tables(p: Table, near: Table, walk: Table, flips: Table, group: Table) -> Tables:
-    s = np.zeros((CELLS + 1, len(P_NOMINAL)))
-    s[:CELLS] = make_s(shrunk(p[:CELLS].astype(float), group, P_NOMINAL))
-    s[CELLS] = min(8.0, 1 - math.log((p[CELLS].sum() + 200 * P_NOMINAL[-1]) / (p.sum() + 200)))
+def make_tables(counts: tuple[Table, ...], group: Table) -> Tables:
+    """counts: p, near, walk, flips, p of places."""
+    p, near, walk, flips, of_place = counts
+    s = np.zeros((PLACES + 1, len(P_NOMINAL)))
+    of_cell = shrunk(p[:CELLS].astype(float), group, P_NOMINAL)
+    share = of_place + 15 * np.repeat(of_cell, OF_CELL, axis=0)
+    s[:PLACES] = make_s(share / share.sum(axis=1, keepdims=True))
+    s[PLACES] = min(8.0, 1 - math.log((p[CELLS].sum() + 200 * P_NOMINAL[-1]) / (p.sum() + 200)))
+    s = np.floor(16 * s + 0.5)
     e_near = np.zeros((CELLS, RESOLUTIONS, 9, 3), int)
     surprise = np.zeros((CELLS, RESOLUTIONS, 9), int)
     for r in range(RESOLUTIONS):

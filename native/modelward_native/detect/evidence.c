@@ -6,9 +6,11 @@
 static const float TAG = 9.2f;
 
 /* (a): means of s that are tolerated, and those that the two bets expect. */
-static const float TOLERATED = 1.4f, TOLERATED_MOST = 6.0f, OWN_FACTOR = 1.4f;
+static const float TOLERATED = 1.3f, TOLERATED_MOST = 9.0f, OWN_FACTOR = 1.3f;
 static const float EXPECTED[2] = {5.0f, 2.0f}, EXPECTED_FACTOR = 1.4f;
-static const float OWN_SECONDS = 1800.0f, OWN_MOST_SHARE = 0.02f, OWN_MOST = 8.0f;
+
+/* An identity's own mean forgets in so many distinct rows, once it is not young, or in so much time. */
+static const float OWN_ROWS = 500.0f, OWN_SECONDS = 1800.0f, OWN_MOST_SHARE = 0.02f, OWN_MOST = 8.0f;
 
 /* Of a cell's own evidence: all traffic's mean is tolerated and expected lower; a cell is locked at so many nats for so long. */
 static const float REGION_TOLERATED = 1.3f, REGION_EXPECTED = 3.0f, REGION_MOST = 20.0f, LOCK_AT = 10.0f;
@@ -217,10 +219,17 @@ static void take_step(mw_suspect *s, const float e[2 * MW_SIGNALS], uint32_t now
 
 static void add_one(uint32_t *count) { mw_field_set(*count, mw_field_get(*count) + 1); }
 
+static void add_one_of_place(uint16_t count[MW_WATCH_P_BINS], uint8_t bin) {
+    if (mw_field_get(count[bin]) == UINT16_MAX)
+        for (int b = 0; b < MW_WATCH_P_BINS; b++) mw_field_set(count[b], mw_field_get(count[b]) / 2);
+    mw_field_set(count[bin], (uint16_t)(mw_field_get(count[bin]) + 1));
+}
+
 static void teach(mw_watch *w, const mw_watched *row, const neighbourhood *around, uint32_t walk, float margin) {
     mw_watch_counts *c = &w->shared->counts;
     add_one(&c->rows);
     add_one(&c->p[row->at][row->bin]);
+    if (row->place < MW_WATCH_PLACES) add_one_of_place(c->p_of_place[row->place], row->bin);
     add_one(&c->margin[mw_margin_bin(margin)]);
     if (!row->hashed) return;
     add_one(&c->walk[row->at][walk]);
@@ -273,7 +282,7 @@ void mw_watch_answer(mw_watch *w, mw_suspect *s, uint64_t key, const mw_watched 
         return;
     }
 
-    const float s_now = cell->s[row->bin], own = (float)mw_field_get(s->own) / MW_OWN;
+    const float s_now = t->s[row->place][row->bin] / 16.0f, own = (float)mw_field_get(s->own) / MW_OWN;
     const int quiet = most(e) < TAG;
     uint32_t walk = 0, level = 0;
     if (row->hashed) {
@@ -282,9 +291,11 @@ void mw_watch_answer(mw_watch *w, mw_suspect *s, uint64_t key, const mw_watched 
         level = level_of(m, answer->margin);
         walk = around.surprise * 10 + level * 2 + around.flip;
     }
-    if (phase >= MW_WATCH_FILLING || mw_field_get(m->calibrated)) {
+    if (phase >= MW_WATCH_FILLING) {
         unlike(&e[2 * MW_SIGNAL_UNLIKE], own, s_now);
-        const float share = at_most(pause / OWN_SECONDS, OWN_MOST_SHARE);
+        const int young = mw_float_get(&s->distinct) < MW_YOUNG_ROWS;
+        const float in_time = at_most(pause / OWN_SECONDS, OWN_MOST_SHARE), in_rows = young ? 0.0f : 1 / OWN_ROWS;
+        const float share = in_time > in_rows ? in_time : in_rows;
         const float now_own = own + (at_most(s_now, OWN_MOST) - own) * share;
         mw_field_set(s->own, (uint16_t)(now_own * MW_OWN + dither_own));
     }

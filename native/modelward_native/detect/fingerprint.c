@@ -93,15 +93,17 @@ static void collect(mw_watch_shared *m, const float *v, const mw_watched *row) {
     __atomic_store_n(&to->written, 1, __ATOMIC_RELEASE);
 }
 
-void mw_watch_row(mw_watch *w, const float *row, int32_t columns, int32_t at, double p_value, uint64_t identity,
-                  mw_watched *out) {
+void mw_watch_row(mw_watch *w, const float *row, int32_t columns, int32_t at, int32_t prototype, double p_value,
+                  uint64_t identity, mw_watched *out) {
     mw_watch_shared *m = w->shared;
     float v[MW_WATCH_PROJECTIONS];
     out->row = hash_of(w->secret, row, (size_t)w->features + (size_t)columns);
     out->at = (uint16_t)(at >= 0 ? at % MW_WATCH_CELLS : MW_WATCH_CELLS);
+    out->place = (uint16_t)(at >= 0 && prototype >= 0 ? prototype % MW_WATCH_PLACES : MW_WATCH_PLACES);
     out->bin = bin_of(p_value);
     out->hashed = 0;
     __builtin_prefetch(m->exact[out->row % MW_WATCH_EXACT_LINES], 1);
+    __builtin_prefetch(&m->tables[mw_field_get(m->table) & 1].s[out->place][out->bin]);
     if (out->at == MW_WATCH_CELLS || w->projected == 0) return;
     const uint32_t phase = __atomic_load_n(&m->phase, __ATOMIC_ACQUIRE);
     project(w, row, v);

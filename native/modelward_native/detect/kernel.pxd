@@ -6,6 +6,8 @@ from modelward_native.detect.suspicion cimport mw_signal, mw_step, mw_suspect
 cdef extern from "watch.h" nogil:
     enum:
         MW_WATCH_CELLS
+        MW_WATCH_OF_CELL
+        MW_WATCH_PLACES
         MW_WATCH_GROUPS
         MW_WATCH_RESOLUTIONS
         MW_WATCH_PROJECTIONS
@@ -33,17 +35,18 @@ cdef extern from "watch.h" nogil:
         MW_WATCH_ARMED
 
     ctypedef struct mw_watch_cell_table:
-        float s[<int>MW_WATCH_P_BINS]
         int8_t near[<int>MW_WATCH_RESOLUTIONS][<int>MW_WATCH_NEAR][3]
         int8_t walk[<int>MW_WATCH_WALK][4]
         uint8_t surprise[<int>MW_WATCH_RESOLUTIONS][<int>MW_WATCH_NEAR]
 
     ctypedef struct mw_watch_tables:
-        mw_watch_cell_table cell[<int>MW_WATCH_CELLS + 1]
+        mw_watch_cell_table cell[<int>MW_WATCH_CELLS]
+        uint8_t s[<int>MW_WATCH_PLACES + 1][<int>MW_WATCH_P_BINS]
         uint8_t flip_hot[<int>MW_WATCH_RESOLUTIONS][<int>MW_WATCH_GROUPS]
 
     ctypedef struct mw_watch_counts:
         uint32_t p[<int>MW_WATCH_CELLS + 1][<int>MW_WATCH_P_BINS]
+        uint16_t p_of_place[<int>MW_WATCH_PLACES][<int>MW_WATCH_P_BINS]
         uint32_t near[<int>MW_WATCH_RESOLUTIONS][<int>MW_WATCH_CELLS][<int>MW_WATCH_NEAR]
         uint32_t walk[<int>MW_WATCH_CELLS][<int>MW_WATCH_WALK]
         uint32_t flips[<int>MW_WATCH_RESOLUTIONS][<int>MW_WATCH_GROUPS][<int>MW_WATCH_FLIPS]
@@ -62,7 +65,6 @@ cdef extern from "watch.h" nogil:
         uint32_t claimed
         uint32_t table
         uint32_t sampled
-        uint32_t calibrated
         float inverse_width[<int>MW_WATCH_RESOLUTIONS]
         float margin_edge[<int>MW_WATCH_EDGES]
         float inverse_radius[<int>MW_WATCH_CELLS]
@@ -88,6 +90,7 @@ cdef extern from "watch.h" nogil:
         uint16_t at
         uint8_t bin
         uint8_t hashed
+        uint16_t place
 
     ctypedef struct mw_watch_answer_of:
         int32_t label
@@ -107,8 +110,8 @@ cdef extern from "watch.h" nogil:
     void mw_watch_draw(mw_watch *w, int32_t *feature, float *projection)
     void mw_watch_group_cells(const float *center, int32_t cells, int32_t dimensions, uint8_t *group)
     void mw_watch_new_day(mw_watch *w, uint32_t day)
-    void mw_watch_row(mw_watch *w, const float *row, int32_t columns, int32_t at, double p_value, uint64_t identity,
-                      mw_watched *out)
+    void mw_watch_row(mw_watch *w, const float *row, int32_t columns, int32_t at, int32_t prototype, double p_value,
+                      uint64_t identity, mw_watched *out)
     void mw_watch_answer(mw_watch *w, mw_suspect *s, uint64_t key, const mw_watched *row, const mw_watch_answer_of *answer,
                          uint32_t day, uint32_t now, uint32_t block_for, mw_watch_seen *out)
     ctypedef struct mw_watch_progress:

@@ -36,7 +36,7 @@ static const double HOT_FLIPS = .01;
 static const double NEAR_TOLERANCE = 3, WALK_TOLERANCE = 6, REGION_TOLERANCE = 2;
 static const double REGION_FLOOR = .5, REGION_FLOOR_LEAST = .003;
 
-static const double CELL_PRIOR_ROWS = 50, GROUP_PRIOR_ROWS = 200;
+static const double PLACE_PRIOR_ROWS = 15, CELL_PRIOR_ROWS = 50, GROUP_PRIOR_ROWS = 200;
 static const double S_MOST = 12, S_MOST_IMPLAUSIBLE = 8; /* values that are not plausible are often an honest mistake */
 
 static double product(const double of[12], int j) { return of[j / 10] * of[5 + j / 2 % 5] * of[10 + j % 2]; }
@@ -89,15 +89,26 @@ static void shrink(const uint32_t *count, int n, const uint8_t *group, const dou
 /* The mean of -ln U over each bin, U uniform between the shares of rows whose p-value is smaller, and as small. */
 static double part(double x) { return x > 0 ? x * log(x) - x : 0; }
 
-static void make_s(const double share[MW_WATCH_P_BINS], float s[MW_WATCH_P_BINS]) {
+static uint8_t to_sixteenths(double nats) { return (uint8_t)(16 * nats + 0.5); }
+
+static void make_s(const double share[MW_WATCH_P_BINS], uint8_t s[MW_WATCH_P_BINS]) {
     double below = 1;
     for (int b = 0; b < MW_WATCH_P_BINS; b++) {
         const double above = b + 1 < MW_WATCH_P_BINS && below > share[b] ? below - share[b] : 0;
         const double width = below - above > 1e-12 ? below - above : 1e-12;
         const double mean = -(part(below) - part(above)) / width;
-        s[b] = (float)(mean < S_MOST ? mean : S_MOST);
+        s[b] = to_sixteenths(mean < S_MOST ? mean : S_MOST);
         below = above > 1e-9 ? above : 1e-9;
     }
+}
+
+/* A place's shares are drawn towards those of its cell. */
+static void make_place(const uint16_t count[MW_WATCH_P_BINS], const double of_cell[MW_WATCH_P_BINS],
+                       uint8_t s[MW_WATCH_P_BINS]) {
+    double share[MW_WATCH_P_BINS], rows = PLACE_PRIOR_ROWS;
+    for (int b = 0; b < MW_WATCH_P_BINS; b++) rows += count[b];
+    for (int b = 0; b < MW_WATCH_P_BINS; b++) share[b] = (count[b] + PLACE_PRIOR_ROWS * of_cell[b]) / rows;
+    make_s(share, s);
 }
 
 static void make_near(const double share[MW_WATCH_NEAR], int r, mw_watch_cell_table *to) {
@@ -127,7 +138,7 @@ static void make_walk(const double share[MW_WATCH_WALK], const double bet[2][MW_
 }
 
 /* Rows of no cell have no p-value: what counts is how many there are. */
-static void make_implausible(const mw_watch_counts *c, mw_watch_cell_table *to) {
+static void make_implausible(const mw_watch_counts *c, uint8_t to[MW_WATCH_P_BINS]) {
     double all = GROUP_PRIOR_ROWS, these = GROUP_PRIOR_ROWS * P_NOMINAL[MW_WATCH_P_BINS - 1];
     for (int cell = 0; cell <= MW_WATCH_CELLS; cell++)
         for (int b = 0; b < MW_WATCH_P_BINS; b++) {
@@ -135,7 +146,7 @@ static void make_implausible(const mw_watch_counts *c, mw_watch_cell_table *to) 
             these += cell == MW_WATCH_CELLS ? c->p[cell][b] : 0;
         }
     const double s = 1 - log(these / all);
-    for (int b = 0; b < MW_WATCH_P_BINS; b++) to->s[b] = (float)(s < S_MOST_IMPLAUSIBLE ? s : S_MOST_IMPLAUSIBLE);
+    for (int b = 0; b < MW_WATCH_P_BINS; b++) to[b] = to_sixteenths(s < S_MOST_IMPLAUSIBLE ? s : S_MOST_IMPLAUSIBLE);
 }
 
 void mw_watch_make_tables(const mw_watch_counts *c, const uint8_t *group, mw_watch_tables *to) {
@@ -146,7 +157,8 @@ void mw_watch_make_tables(const mw_watch_counts *c, const uint8_t *group, mw_wat
     for (int cell = 0; cell < MW_WATCH_CELLS; cell++) {
         mw_watch_cell_table *t = &to->cell[cell];
         shrink(&c->p[0][0], MW_WATCH_P_BINS, group, P_NOMINAL, cell, share);
-        make_s(share, t->s);
+        for (int i = cell * MW_WATCH_OF_CELL; i < (cell + 1) * MW_WATCH_OF_CELL; i++)
+            make_place(c->p_of_place[i], share, to->s[i]);
         for (int r = 0; r < MW_WATCH_RESOLUTIONS; r++) {
             shrink(&c->near[r][0][0], MW_WATCH_NEAR, group, NEAR_PRIOR, cell, share);
             make_near(share, r, t);
@@ -154,7 +166,7 @@ void mw_watch_make_tables(const mw_watch_counts *c, const uint8_t *group, mw_wat
         shrink(&c->walk[0][0], MW_WATCH_WALK, group, prior, cell, share);
         make_walk(share, bet, t);
     }
-    make_implausible(c, &to->cell[MW_WATCH_CELLS]);
+    make_implausible(c, to->s[MW_WATCH_PLACES]);
     for (int r = 0; r < MW_WATCH_RESOLUTIONS; r++)
         for (int g = 0; g < MW_WATCH_GROUPS; g++) {
             double all = GROUP_PRIOR_ROWS, tail = 0;

@@ -13,7 +13,9 @@
 #include "suspicion.h"
 
 enum {
-    MW_WATCH_CELLS = 128,      /* of a profile, at most; rows of none have a place behind them */
+    MW_WATCH_CELLS = 128,                                /* of a profile, at most */
+    MW_WATCH_OF_CELL = 32,                               /* prototypes */
+    MW_WATCH_PLACES = MW_WATCH_CELLS * MW_WATCH_OF_CELL, /* rows of none have a place behind them */
     MW_WATCH_GROUPS = 16,      /* of cells that lie near each other, from which a cell borrows what it has not seen */
     MW_WATCH_RESOLUTIONS = 5,  /* 0: an identity's own rows; 1 (wide) to 4 (fine): rows of all */
     MW_WATCH_PROJECTIONS = 16, /* the first half for even resolutions, the other for odd ones */
@@ -47,20 +49,21 @@ typedef enum {
 
 /* What a cell's rows are worth, in sixteenths of a nat, rounded down: strong, mild, and strong for the cell's own evidence. */
 typedef struct {
-    _Alignas(64) float s[MW_WATCH_P_BINS];
-    int8_t near[MW_WATCH_RESOLUTIONS][MW_WATCH_NEAR][3];
+    _Alignas(64) int8_t near[MW_WATCH_RESOLUTIONS][MW_WATCH_NEAR][3];
     int8_t walk[MW_WATCH_WALK][4]; /* the fourth: mild for the cell */
     uint8_t surprise[MW_WATCH_RESOLUTIONS][MW_WATCH_NEAR];
 } mw_watch_cell_table;
 
 typedef struct {
-    mw_watch_cell_table cell[MW_WATCH_CELLS + 1];
+    mw_watch_cell_table cell[MW_WATCH_CELLS];
+    uint8_t s[MW_WATCH_PLACES + 1][MW_WATCH_P_BINS];         /* how improbable, in sixteenths of a nat */
     uint8_t flip_hot[MW_WATCH_RESOLUTIONS][MW_WATCH_GROUPS]; /* class of flips that few rows meet; above all: none */
 } mw_watch_tables;
 
 /* Today's, of distinct rows. */
 typedef struct {
     uint32_t p[MW_WATCH_CELLS + 1][MW_WATCH_P_BINS];
+    uint16_t p_of_place[MW_WATCH_PLACES][MW_WATCH_P_BINS]; /* halved where one is full */
     uint32_t near[MW_WATCH_RESOLUTIONS][MW_WATCH_CELLS][MW_WATCH_NEAR];
     uint32_t walk[MW_WATCH_CELLS][MW_WATCH_WALK];
     uint32_t flips[MW_WATCH_RESOLUTIONS][MW_WATCH_GROUPS][MW_WATCH_FLIPS];
@@ -86,13 +89,12 @@ typedef uint64_t mw_piece;
 /* Of one model and profile. Zeroed, then the key is set: that is how it begins. */
 typedef struct {
     _Alignas(64) uint64_t key;
-    uint32_t used;       /* when a process last said that it needs it */
-    uint32_t phase;      /* mw_watch_phase */
-    uint32_t began;      /* when the phase did, or the last tables; tenths of a second */
-    uint32_t claimed;    /* until then a process computes tables */
-    uint32_t table;      /* which of the two is read */
-    uint32_t sampled;    /* rows that took a place in the sample */
-    uint32_t calibrated; /* the first table has p-values of held-out training rows */
+    uint32_t used;    /* when a process last said that it needs it */
+    uint32_t phase;   /* mw_watch_phase */
+    uint32_t began;   /* when the phase did, or the last tables; tenths of a second */
+    uint32_t claimed; /* until then a process computes tables */
+    uint32_t table;   /* which of the two is read */
+    uint32_t sampled; /* rows that took a place in the sample */
     float inverse_width[MW_WATCH_RESOLUTIONS];
     float margin_edge[MW_WATCH_EDGES]; /* below which 1, 3, 10, 30 % of margins lie */
     float inverse_radius[MW_WATCH_CELLS];
@@ -128,6 +130,7 @@ typedef struct {
     uint16_t at;                          /* cell; MW_WATCH_CELLS: none, its values were not plausible */
     uint8_t bin;                          /* of its p-value */
     uint8_t hashed;                       /* `piece` is known */
+    uint16_t place;                       /* nearest prototype; MW_WATCH_PLACES: none */
 } mw_watched;
 
 typedef struct {
@@ -163,9 +166,10 @@ void mw_watch_group_cells(const float *center, int32_t cells, int32_t dimensions
 /* Salts and offsets of this day: those of one resolution change each day. */
 void mw_watch_new_day(mw_watch *w, uint32_t day);
 
-/* row: standardised features and then the flags of category columns. at: its cell, or -1. Prefetches what the answer will read. */
-void mw_watch_row(mw_watch *w, const float *row, int32_t columns, int32_t at, double p_value, uint64_t identity,
-                  mw_watched *out);
+/* row: standardised features and then the flags of category columns. at: its cell, or -1. prototype: the nearest, 32 a cell, as
+ * mw_score tells it. Prefetches what the answer will read. */
+void mw_watch_row(mw_watch *w, const float *row, int32_t columns, int32_t at, int32_t prototype, double p_value,
+                  uint64_t identity, mw_watched *out);
 
 /* ---- evidence.c ---- */
 

@@ -9,8 +9,10 @@ from modelward_native.detect.kernel cimport *
 from modelward_native.detect.suspicion cimport mw_suspect_time
 from modelward_native.limits.limit cimport MW_LEVEL_MODEL, mw_gcra_hash
 from modelward_native.region.region cimport Named, Region
-from modelward_native.score.profile cimport MW_SCORE_PANEL, mw_profile
+from modelward_native.score.profile cimport MW_SCORE_MAX_CELLS, MW_SCORE_PANEL, MW_SCORE_PROTOTYPES, mw_profile
 from modelward_native.timer.clock cimport mw_now_ns
+
+assert MW_SCORE_PROTOTYPES == MW_WATCH_OF_CELL and MW_SCORE_MAX_CELLS == MW_WATCH_CELLS
 
 PHASES = ("measuring", "filling", "learning", "armed")    # by mw_watch_phase
 

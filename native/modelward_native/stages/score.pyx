@@ -88,7 +88,7 @@ cdef bint begin_watching(Exchange *x, Model *m, int64_t step, int64_t now) noexc
 
 cdef inline void watch_row(Exchange *x, const Model *m, const mw_score *score) noexcept:
     cdef mw_watched *to = &x.watched if x.watched_rows == NULL else &x.watched_rows[x.watched_count]
-    mw_watch_row(&m.watching.kernel, m.profile_row, m.profile.columns, cell_of(score), score.p_value,
+    mw_watch_row(&m.watching.kernel, m.profile_row, m.profile.columns, cell_of(score), score.nearest, score.p_value,
                  mw_suspect_key(x.payers.identity, m.suspect_key), to)
     x.watched_count += 1
 

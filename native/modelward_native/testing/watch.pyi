@@ -6,6 +6,7 @@ import numpy.typing as npt
 from modelward_native.detect.suspicion import Suspicion
 
 CELLS: int
+PLACES: int
 GROUPS: int
 RESOLUTIONS: int
 SAMPLE: int
@@ -31,7 +32,7 @@ class Watch:
         block_for: int = 6000,
         near_most: float = 28.0,
         columns: int = 0,
-        acted: bool = True,
+        prototypes: npt.ArrayLike | None = None,
     ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.uint8]]: ...
     def learn(self, now: int) -> None: ...
     def forget(self) -> None: ...
@@ -51,7 +52,7 @@ class Watch:
     @property
     def tables(self) -> tuple[Array, Array, Array, Array, Array]: ...
     @property
-    def counts(self) -> tuple[Array, Array, Array, Array]: ...
+    def counts(self) -> tuple[Array, Array, Array, Array, Array]: ...
     @property
     def regions(self) -> list[tuple[list[float], int]]: ...
     def measure(

@@ -11,7 +11,8 @@ from modelward_native.detect.suspicion cimport (
     mw_suspect_prefetch)
 from modelward_native.timer.clock cimport mw_now_ns
 
-CELLS, GROUPS, RESOLUTIONS, SAMPLE = MW_WATCH_CELLS, MW_WATCH_GROUPS, MW_WATCH_RESOLUTIONS, MW_WATCH_SAMPLE
+CELLS, PLACES, GROUPS = MW_WATCH_CELLS, MW_WATCH_PLACES, MW_WATCH_GROUPS
+RESOLUTIONS, SAMPLE = MW_WATCH_RESOLUTIONS, MW_WATCH_SAMPLE
 PHASES = ("measuring", "filling", "learning", "armed")    # by mw_watch_phase
 
 cdef enum:
@@ -48,10 +49,12 @@ cdef class Watch:
         free(self.shared)
 
     def run(self, rows, at, p, who, labels, margins, times, uint32_t day=1, float weight=1, uint32_t block_for=6000,
-            float near_most=MW_EVIDENCE_MOST, int32_t columns=0, bint acted=True):
-        """Rows one after the other, each with its answer: (steps, withheld, first labels, repeated), by row."""
+            float near_most=MW_EVIDENCE_MOST, int32_t columns=0, prototypes=None):
+        """Rows one after the other, each with its answer: (steps, withheld, first labels, repeated), by row. prototypes: the
+        nearest, 32 a cell; by default the first of the row's cell."""
         cdef float[:, ::1] r = np.ascontiguousarray(rows, np.float32)
         cdef int32_t[::1] cell = np.ascontiguousarray(at, np.int32)
+        cdef int32_t[::1] nearest = np.ascontiguousarray(32 * cell.base if prototypes is None else prototypes, np.int32)
         cdef double[::1] p_value = np.ascontiguousarray(p, np.float64)
         cdef uint64_t[::1] name = np.ascontiguousarray(who, np.uint64)
         cdef int32_t[::1] label = np.ascontiguousarray(labels, np.int32)
@@ -72,7 +75,7 @@ cdef class Watch:
         for i in range(n):
             key = mw_suspect_key(name[i], 1)
             s = mw_suspect_get(&self.suspicion.table, key, <int64_t>time[i] * 100000000)
-            mw_watch_row(&self.watch, &r[i, 0], columns, cell[i], p_value[i], key, &watched)
+            mw_watch_row(&self.watch, &r[i, 0], columns, cell[i], nearest[i], p_value[i], key, &watched)
             answer.label, answer.margin = label[i], margin[i]
             mw_watch_answer(&self.watch, s, key, &watched, &answer, day, time[i], block_for, &seen)
             step[i], withheld[i], first[i], repeated[i] = <int8_t><int>seen.step, seen.withheld, seen.first_label, seen.repeated
@@ -99,7 +102,7 @@ cdef class Watch:
         found = np.zeros((rows.shape[0], <int>MW_WATCH_RESOLUTIONS), np.uint64)
         cdef uint64_t[:, ::1] to = found
         for i in range(rows.shape[0]):
-            mw_watch_row(&self.watch, &rows[i, 0], 0, at[i], 0.5, mw_suspect_key(name, 1), &watched)
+            mw_watch_row(&self.watch, &rows[i, 0], 0, at[i], 32 * at[i], 0.5, mw_suspect_key(name, 1), &watched)
             for r in range(<int>MW_WATCH_RESOLUTIONS):
                 to[i, r] = watched.piece[r] if watched.hashed else 0
         return found
@@ -139,13 +142,13 @@ cdef class Watch:
     def tables(self):
         """What is read now: (s, near, walk, surprise, flip_hot)."""
         cdef mw_watch_tables *t = &self.shared.tables[self.shared.table]
-        s = np.zeros((<int>MW_WATCH_CELLS + 1, <int>MW_WATCH_P_BINS), np.float32)
+        s = np.zeros((<int>MW_WATCH_PLACES + 1, <int>MW_WATCH_P_BINS), np.uint8)
         near = np.zeros((<int>MW_WATCH_CELLS, <int>MW_WATCH_RESOLUTIONS, <int>MW_WATCH_NEAR, 3), np.int8)
         walk = np.zeros((<int>MW_WATCH_CELLS, <int>MW_WATCH_WALK, 4), np.int8)
         surprise = np.zeros((<int>MW_WATCH_CELLS, <int>MW_WATCH_RESOLUTIONS, <int>MW_WATCH_NEAR), np.uint8)
         hot = np.zeros((<int>MW_WATCH_RESOLUTIONS, <int>MW_WATCH_GROUPS), np.uint8)
-        for c in range(<int>MW_WATCH_CELLS + 1):
-            s[c] = [t.cell[c].s[b] for b in range(<int>MW_WATCH_P_BINS)]
+        for c in range(<int>MW_WATCH_PLACES + 1):
+            s[c] = [t.s[c][b] for b in range(<int>MW_WATCH_P_BINS)]
         for c in range(<int>MW_WATCH_CELLS):
             for r in range(<int>MW_WATCH_RESOLUTIONS):
                 for j in range(<int>MW_WATCH_NEAR):
@@ -159,7 +162,7 @@ cdef class Watch:
 
     @property
     def counts(self):
-        """Today's: (p, near, walk, flips)."""
+        """Today's: (p, near, walk, flips, p of places)."""
         cdef mw_watch_counts *c = &self.shared.counts
         p = [[c.p[i][b] for b in range(<int>MW_WATCH_P_BINS)] for i in range(<int>MW_WATCH_CELLS + 1)]
         near = [[[c.near[r][i][j] for j in range(<int>MW_WATCH_NEAR)] for i in range(<int>MW_WATCH_CELLS)]
@@ -167,7 +170,8 @@ cdef class Watch:
         walk = [[c.walk[i][j] for j in range(<int>MW_WATCH_WALK)] for i in range(<int>MW_WATCH_CELLS)]
         flips = [[[c.flips[r][g][u] for u in range(<int>MW_WATCH_FLIPS)] for g in range(<int>MW_WATCH_GROUPS)]
                  for r in range(<int>MW_WATCH_RESOLUTIONS)]
-        return np.array(p), np.array(near), np.array(walk), np.array(flips)
+        of_place = [[c.p_of_place[i][b] for b in range(<int>MW_WATCH_P_BINS)] for i in range(<int>MW_WATCH_PLACES)]
+        return np.array(p), np.array(near), np.array(walk), np.array(flips), np.array(of_place)
 
     @property
     def regions(self):
@@ -196,6 +200,6 @@ cdef class Watch:
                 row = i % rows.shape[0]
                 keys[i % AHEAD] = mw_suspect_key(names[i % names.shape[0]], 1)
                 mw_suspect_prefetch(&self.suspicion.table, keys[i % AHEAD])
-                mw_watch_row(&self.watch, &rows[row, 0], 0, at[row], 0.5, keys[i % AHEAD], &watched[i % AHEAD])
+                mw_watch_row(&self.watch, &rows[row, 0], 0, at[row], 32 * at[row], 0.5, keys[i % AHEAD], &watched[i % AHEAD])
                 now += i % 500 == 0
         return (mw_now_ns() - start) / <double>rounds

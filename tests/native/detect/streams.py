@@ -46,6 +46,11 @@ class World:
         rank = np.searchsorted(self.scores, score)
         return at, np.maximum(1 - rank / len(self.scores), 1e-5)
 
+    def prototypes(self, rows: Floats, at: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """The nearest: one for each way in which three features differ from the cell's mean."""
+        above = rows[:, :3] > self.centers[at][:, :3]
+        return (32 * at + above @ np.array([1, 2, 4])).astype(np.int32)
+
     def answer(self, rows: Floats) -> tuple[npt.NDArray[np.int32], Floats]:
         """Labels and margins."""
         z = np.tanh(rows @ self.weights[0]) + 0.5 * np.sin(rows @ self.weights[1])
@@ -54,7 +59,8 @@ class World:
     def send(self, watch: Watch, rows: Floats, who: npt.NDArray[np.uint64], times: npt.NDArray[np.uint32]) -> Outcome:
         at, p = self.look(rows)
         labels, margins = self.answer(rows)
-        return Outcome(who, *watch.run(rows, at, p, who, labels, margins, times))
+        told = watch.run(rows, at, p, who, labels, margins, times, prototypes=self.prototypes(rows, at))
+        return Outcome(who, *told)
 
 
 @dataclass
