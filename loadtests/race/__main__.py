@@ -14,13 +14,13 @@ from rich.console import Console
 from loadtests.race import against, report, rounds, triton
 from loadtests.race.contestant import Absent
 from loadtests.race.grpc_aio import GRPC_AIO
-from loadtests.race.ours import BARE, EVERYTHING, OURS, REFUSING
+from loadtests.race.ours import BARE, EVERYTHING, OURS, REFUSING, SAMPLING, WATCHED
 from loadtests.race.spike import SPIKE
 from loadtests.race.triton import TRITON
 from loadtests.tools import h2load, machine, results
 from loadtests.tools.h2load import Shape
 
-CONTESTANTS = (OURS, EVERYTHING, BARE, REFUSING, SPIKE, TRITON, GRPC_AIO)
+CONTESTANTS = (OURS, EVERYTHING, WATCHED, SAMPLING, BARE, REFUSING, SPIKE, TRITON, GRPC_AIO)
 ONE_STREAM_SHARE = 0.1  # of the requests, where each waits for the one before
 TITLE = "CPU per request, against other servers"
 

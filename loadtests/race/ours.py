@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,16 @@ def key_of_caller(folder: Path) -> client.Metadata:
 
 def everything(folder: Path, command: Sequence[str] = THIS_TREE) -> Start:
     return _serving(folder, {"models": {models.MLP: guarded(folder)}, **identified(folder)}, command)
+
+
+SAMPLED = {"capture": {"share": 0.01}, "drift": {"share": 0.01}}
+
+
+def watched(folder: Path, also: Mapping[str, Any] = {}) -> Start:
+    outputs = {"probabilities": {"classes": True, "finite": True, "range": [0, 1], "sum": 1}}
+    of_model = {**guarded(folder), "outputs": outputs, "detection": {"mode": "act"}, **also}
+    state = {"state": str(folder / "state")}
+    return _serving(folder, {"models": {models.MLP: of_model}, **identified(folder), **state})
 
 
 def guarded(folder: Path) -> dict[str, Any]:
@@ -90,6 +101,18 @@ EVERYTHING = Contestant(
     "modelward, identities and budgets",
     "every guard on, an API key on every call, limits of identity and total in backend time, adaptive admission",
     everything,
+    metadata=key_of_caller,
+)
+WATCHED = Contestant(
+    "modelward, all of that watched",
+    "as the line before; evidence against identities, guards of the output",
+    watched,
+    metadata=key_of_caller,
+)
+SAMPLING = Contestant(
+    "modelward, all of that sampled",
+    "as the line before; capture and drift of 1 % of the requests",
+    partial(watched, also=SAMPLED),
     metadata=key_of_caller,
 )
 BARE = Contestant("modelward, no guards", "no limit, no profile, no deadline", no_guards)

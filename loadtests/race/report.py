@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from loadtests.race.ours import EVERYTHING, OURS, REFUSING
+from loadtests.race.ours import EVERYTHING, OURS, REFUSING, WATCHED
 from loadtests.race.rounds import Lane
 from loadtests.race.spike import SPIKE
 from loadtests.race.triton import TRITON
@@ -15,6 +15,7 @@ from loadtests.tools.results import Bar, table
 BUSY, ALONE = Shape(8, 16), Shape(1, 1)
 OURS_US = 5.0
 REFUSAL_US = 2.5
+WATCHED_US = 0.3
 TRITON_TIMES = 14.0
 SPIKE_TIMES = 1.15
 
@@ -66,7 +67,10 @@ def bars(lanes: Sequence[Lane]) -> list[Bar]:
     ours, alone = medians.get((OURS.name, BUSY)), medians.get((OURS.name, ALONE))
     refusal, everything = medians.get((REFUSING.name, BUSY)), medians.get((EVERYTHING.name, BUSY))
     triton, spike = medians.get((TRITON.name, BUSY)), medians.get((SPIKE.name, ALONE))
+    watched = medians.get((WATCHED.name, BUSY))
     found = []
+    if everything is not None and watched is not None:
+        found.append(Bar(f"{BUSY}, what watching adds", watched - everything, WATCHED_US, "us/request"))
     if ours is not None:
         found.append(Bar(f"{BUSY}, every guard on", ours, OURS_US, "us/request"))
     if ours is not None and triton is not None:
