@@ -144,8 +144,15 @@ def test_a_request_that_cannot_be_scored_passes_and_is_counted_where_anomalous_o
         assert server.metric("modelward_unscored_total", model="m") == 1
 
 
-def test_a_request_that_cannot_be_scored_is_refused_where_anomalous_ones_are(profile: Path) -> None:
-    with scored(profile, "reject") as (server, stub):
+@pytest.mark.parametrize(
+    ("mode", "settings"),
+    [("reject", {}), ("observe", {"models__m__detection": "{mode: act}"})],
+    ids=["anomalous requests are refused", "evidence has an effect"],
+)
+def test_a_request_that_cannot_be_scored_is_refused_where_that_would_evade_something(
+    profile: Path, mode: str, settings: dict[str, str]
+) -> None:
+    with scored(profile, mode, **settings) as (server, stub):
         refusal = refused(stub, shared_request())
         assert (refusal.reason, refusal.code) == ("ANOMALY", grpc.StatusCode.FAILED_PRECONDITION)
         assert "its inputs are in shared memory" in refusal.message

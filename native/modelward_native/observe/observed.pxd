@@ -79,8 +79,8 @@ cdef extern from "record.h" nogil:
 cdef extern from "rows.h" nogil:
     mw_profile mw_raw_profile(const mw_profile *, const double *zeros, const double *ones)
     uint32_t mw_observe_rows(
-        const mw_profile *, const mw_profile *raw, const mw_view *, int64_t rows, uint32_t count, int64_t step, float *row,
-        float *scratch, mw_observed_row *out, float *features, uint64_t *categories)
+        const mw_profile *, const mw_profile *raw, const mw_view *, int64_t rows, uint32_t count, int64_t step, uint64_t seed,
+        float *row, float *scratch, mw_observed_row *out, float *features, uint64_t *categories)
 
 cdef struct Observed:             # what of a version's requests is observed; owned by its modelward_native.request.served.Served
     uint32_t chosen               # a request is where its random number is at most this

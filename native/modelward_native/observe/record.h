@@ -5,7 +5,7 @@
 #include "ring.h"
 
 enum {
-    MW_OBSERVED_ROWS = 256, /* of a request; of a larger one, this many evenly spaced rows */
+    MW_OBSERVED_ROWS = 256, /* of a request; of a larger one, one of each stretch of so many */
     MW_OBSERVED_ID = 128,   /* bytes of a request's id; a longer one is left out, for a part of it is another id */
     MW_OBSERVED_EVIDENCE = 6,
 };

@@ -10,9 +10,11 @@ from libc.string cimport memcpy, memset
 
 import os
 
+from modelward_native.backend.random cimport next_random
 from modelward_native.detect.suspicion cimport MW_NAT, MW_SIGNALS, mw_suspect, mw_suspect_find, mw_suspect_key
 from modelward_native.observe.observed cimport *
 from modelward_native.region.region cimport Named, Region
+from modelward_native.request.chosen_rows cimport mw_chosen_row
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.model cimport Model
 from modelward_native.request.tensor cimport MW_MAX_TENSORS, mw_span, mw_view
@@ -167,7 +169,7 @@ cdef void keep_observation(Observer *observer, const Exchange *x, const Result *
     tell_caller(&head, x)
     head.head.size = <uint32_t>size
     head.head.kind = MW_OBSERVED_REQUEST
-    write(at, &head, o, x, answer, step)
+    write(at, &head, o, x, answer, step, x.rows_seed if x.rows_seed or step == 1 else next_random(&observer.random))
     memcpy(at, &head, sizeof(head))
     mw_ring_commit(ring, at, size)
     ring.kept += 1
@@ -204,7 +206,8 @@ cdef void tell(mw_observed *head, const Observed *o, const Exchange *x, const Re
         memcpy(head.trace, x.stream.trace, sizeof(head.trace))
 
 
-cdef void write(uint8_t *at, mw_observed *head, Observed *o, const Exchange *x, mw_span answer, int64_t step) noexcept:
+cdef void write(uint8_t *at, mw_observed *head, Observed *o, const Exchange *x, mw_span answer, int64_t step,
+                uint64_t seed) noexcept:
     cdef mw_view views[<int>MW_MAX_TENSORS]
     cdef mw_observed_row *rows
     cdef float *features
@@ -224,7 +227,8 @@ cdef void write(uint8_t *at, mw_observed *head, Observed *o, const Exchange *x, 
         for i in range(<uint32_t>x.asked.profile.inputs):
             views[i] = x.view[x.asked.profile_input[i]]
         found = mw_observe_rows(
-            x.asked.profile, &o.raw, views, x.rows, head.rows, step, o.row, o.scratch, rows, features, categories)
+            x.asked.profile, &o.raw, views, x.rows, head.rows, step, seed, o.row, o.scratch, rows, features,
+            categories)
         if found == 0:
             head.cut |= MW_CUT_SCORES
             memset(categories, 0, <uint64_t>head.rows * head.columns * sizeof(uint64_t))
@@ -234,7 +238,7 @@ cdef void write(uint8_t *at, mw_observed *head, Observed *o, const Exchange *x, 
         if found == 0:
             memset(&rows[i], 0, sizeof(rows[i]))
             rows[i].score = rows[i].p_value = NAN
-            rows[i].row = <uint32_t>(i * step)
+            rows[i].row = <uint32_t>mw_chosen_row(seed, i, step, x.rows)
             rows[i].cell = -1
         elif i == 0 or rows[i].score > head.score:
             head.score = rows[i].score

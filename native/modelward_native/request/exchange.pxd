@@ -82,7 +82,8 @@ cdef struct Exchange:
     uint64_t *held                # its place among answers that are held back (detect/held.h); NULL: none
     uint8_t first_label           # the answer of a crowd of near duplicates, which its one row gets too: that label + 1; 0: none
     uint32_t watched_count        # rows that were looked at and not judged yet
-    int64_t watched_step          # one of so many
+    int64_t watched_step          # one of so many: chosen_rows.h, with the seed
+    uint64_t rows_seed            # 0: its rows are so few that all are looked at
     mw_watched watched            # the first
     mw_watched *watched_rows      # owned; all of them, where there are several
     bint reply_ready              # waits for its turn in a stream

@@ -7,6 +7,8 @@ from libc.string cimport memcpy
 from modelward_native.detect.kernel cimport mw_watch_new_day, mw_watch_row, mw_watched
 from modelward_native.detect.suspicion cimport mw_suspect_key, mw_suspect_prefetch
 from modelward_native.detect.watch cimport cell_of, day_of
+from modelward_native.backend.random cimport next_random
+from modelward_native.request.chosen_rows cimport mw_chosen_row
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.model cimport MODE_FALLBACK, MODE_REJECT, Model
 from modelward_native.request.state cimport State
@@ -16,7 +18,7 @@ from modelward_native.score.profile cimport mw_gather, mw_gather_begin, mw_gathe
 from modelward_native.telemetry.histogram cimport mw_histogram_record_score
 
 cdef enum:
-    SCORED_ROWS = 256             # rows of one request that are scored; of a larger one, this many evenly spaced rows
+    SCORED_ROWS = 256             # rows of one request that are scored; of a larger one, one of each stretch of so many
 
 
 cdef int score(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
@@ -25,24 +27,27 @@ cdef int score(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     cdef mw_view views[<int>MW_MAX_TENSORS]
     cdef mw_gather gather
     cdef mw_score worst, of_row
-    cdef int64_t row = 0, worst_row = -1, step = 1, next_row = 0
+    cdef int64_t row = 0, worst_row = -1, step = 1, stretch = 0, next_row = 0
     cdef bint watching
     cdef int i
     if m.profile == NULL:
         return GO_ON
     if x.view == NULL:
-        return pass_unscored(m, v, "its inputs are in shared memory")
+        return pass_unscored(x, v, "its inputs are in shared memory")
     for i in range(m.profile.inputs):
         views[i] = x.view[m.profile_input[i]]
     if mw_gather_begin(&gather, m.profile, views, x.rows) < 0:
-        return pass_unscored(m, v, "its inputs have not the shapes that the profile was fitted on")
+        return pass_unscored(x, v, "its inputs have not the shapes that the profile was fitted on")
     if x.rows > SCORED_ROWS:
         step = (x.rows + SCORED_ROWS - 1) // SCORED_ROWS
         m.counters.partly_scored += 1
+        x.rows_seed = next_random(&server.random)
+        next_row = mw_chosen_row(x.rows_seed, 0, step, x.rows)
     watching = begin_watching(x, m, step, now)
     while mw_gather_row(&gather, m.profile_row) == 1:
         if row == next_row:
-            next_row += step
+            stretch += 1
+            next_row = mw_chosen_row(x.rows_seed, stretch, step, x.rows)
             mw_score_row(m.profile, m.profile_row, m.profile_scratch, &of_row)
             if watching:
                 watch_row(x, m, &of_row)
@@ -93,10 +98,13 @@ cdef inline void watch_row(Exchange *x, const Model *m, const mw_score *score) n
     x.watched_count += 1
 
 
-cdef int pass_unscored(Model *m, Verdict *v, const char *why) noexcept:
-    """The request cannot be scored. Where anomalous requests are refused, so is this one: else clients could evade the score."""
+cdef int pass_unscored(const Exchange *x, Verdict *v, const char *why) noexcept:
+    """The request cannot be scored, nor can its rows be evidence. Where anomalous requests are refused, or evidence has an effect,
+    it is refused too: else clients could evade both."""
+    cdef Model *m = x.asked
+    cdef bint acts = m.watching != NULL and x.policy != NULL and x.policy.acts
     m.counters.unscored += 1
-    if m.pass_unscored or (m.mode != MODE_REJECT and m.mode != MODE_FALLBACK):
+    if m.pass_unscored or (m.mode != MODE_REJECT and m.mode != MODE_FALLBACK and not acts):
         return GO_ON
     refusal(v, REASON_ANOMALY, NULL)
     snprintf(v.text, VERDICT_TEXT, "the request cannot be compared with the model's training data: %s", why)

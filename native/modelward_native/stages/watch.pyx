@@ -16,6 +16,7 @@ from modelward_native.detect.suspicion cimport (
 from modelward_native.detect.watch cimport Watching, day_of
 from modelward_native.outputs.class_scores cimport (
     MW_OUTPUT_FOUND, mw_class_scores, mw_class_scores_find, mw_class_scores_label, mw_row_label)
+from modelward_native.request.chosen_rows cimport mw_chosen_row
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.model cimport WITHHELD_FALLBACK, WITHHELD_TOP_CLASS
 from modelward_native.request.state cimport State
@@ -26,7 +27,7 @@ from modelward_native.stages.restrict cimport step_now
 from modelward_native.stages.stage cimport Result, withhold
 
 cdef enum:
-    WITHHELD_SHARE = 8            # one row in so many that are looked at: the request gets no answer of the model
+    WITHHELD_SHARE = 8            # one distinct row in so many that are looked at: the request gets no answer of the model
 
 # Evidence of near duplicates that leads to rounded scores and no further; less while an identity is young (detect/suspicion.h).
 cdef float NEAR_TO_ROUND = 18.9
@@ -37,15 +38,15 @@ cdef bint watch(State server, Exchange *x, Result *r, int64_t now) noexcept:
     cdef const Policy *policy = x.policy
     cdef mw_suspect *s
     cdef uint64_t key
-    cdef uint32_t withheld
+    cdef bint is_withheld
     if x.watched_count == 0:
         return True
     key = mw_suspect_key(x.payers.identity, x.asked.suspect_key)
     s = mw_suspect_get(x.asked.suspicion, key, now)
     if s != NULL:                 # else operators hold all records of its line
-        withheld = judge(server, x, r, s, key, now)
+        is_withheld = judge(server, x, r, s, key, now)
         x.step = max(x.step, step_now(x.asked, policy, s, now))
-        if (policy.acts and policy.strongest >= MW_STEP_FALLBACK and withheld * WITHHELD_SHARE > x.watched_count
+        if (policy.acts and policy.strongest >= MW_STEP_FALLBACK and is_withheld
                 and r.answer != NULL and x.fallback_reason == REASON_NONE):
             withhold(x, r, REASON_RESTRICTED)
         if x.first_label:
@@ -56,13 +57,14 @@ cdef bint watch(State server, Exchange *x, Result *r, int64_t now) noexcept:
     return True
 
 
-cdef uint32_t judge(State server, Exchange *x, Result *r, mw_suspect *s, uint64_t key, int64_t now) noexcept:
-    """Of its rows that were looked at, one after the other; returns how many of them get no answer of the model."""
+cdef bint judge(State server, Exchange *x, Result *r, mw_suspect *s, uint64_t key, int64_t now) noexcept:
+    """Its rows that were looked at, one after the other. Whether too many of those that are no repeats are to get no answer of the
+    model: repeats are no padding."""
     cdef Watching *w = x.asked.watching
     cdef const mw_watched *rows = x.watched_rows if x.watched_rows != NULL else &x.watched
-    cdef uint32_t i, withheld = 0, now_tenths = mw_suspect_time(now), day = day_of(w, now)
+    cdef uint32_t i, withheld = 0, distinct = 0, now_tenths = mw_suspect_time(now), day = day_of(w, now)
     cdef uint32_t block_for = <uint32_t>(x.policy.block // 100000000)
-    cdef int64_t step = x.watched_step
+    cdef int64_t row, step = x.watched_step
     cdef mw_watch_answer_of answer
     cdef mw_watch_seen seen
     cdef mw_class_scores scores
@@ -76,12 +78,14 @@ cdef uint32_t judge(State server, Exchange *x, Result *r, mw_suspect *s, uint64_
     answer.weight = <float>(precision_of(x, r) * step)
     for i in range(x.watched_count):
         answer.label, answer.margin = MW_LABEL_NONE, 1
-        if told and i * step < <int64_t>scores.rows:
-            label = mw_class_scores_label(&scores, <uint64_t>(i * step))
+        row = mw_chosen_row(x.rows_seed, i, step, x.rows)
+        if told and row < <int64_t>scores.rows:
+            label = mw_class_scores_label(&scores, <uint64_t>row)
             answer.label = <int32_t>min(label.label, <int64_t>0x7fffffff)
             answer.margin = <float>label.margin
         mw_watch_answer(&w.kernel, s, key, &rows[i], &answer, day, now_tenths, block_for, &seen)
         withheld += seen.withheld
+        distinct += not seen.repeated
     if seen.step != before:
         note_step(server.steps, x, s, before, seen.step, seen.signal, now)
     spends = budget_step(x.policy, s, day)
@@ -90,7 +94,7 @@ cdef uint32_t judge(State server, Exchange *x, Result *r, mw_suspect *s, uint64_
         note_step(server.steps, x, s, spent, spends, MW_CAUSE_BUDGET, now)
     if x.watched_count == 1 and told and seen.first_label >= 0 and x.policy.acts and x.policy.strongest >= MW_STEP_TOP_CLASS:
         x.first_label = <unsigned char>(seen.first_label + 1)
-    return withheld
+    return withheld * WITHHELD_SHARE > distinct
 
 
 cdef bint find_scores(Exchange *x, const Result *r, mw_class_scores *scores) noexcept:

@@ -117,9 +117,9 @@ class Anomaly(Section):
     false_positive_rate: float = Field(default=0.001, gt=0, lt=1)
     """Share of normal rows that may be flagged."""
     unscored: Literal["refuse", "allow"] = "refuse"
-    """In the modes fallback and reject: what happens to a request that cannot be scored, because its inputs are in an
-    upstream's shared memory, or because the profile does not fit its shapes. `refuse`: it is treated as flagged.
-    `allow`: it passes. In all other modes it passes."""
+    """In the modes fallback and reject, and where `detection` acts: what happens to a request that cannot be scored,
+    because its inputs are in an upstream's shared memory, or because the profile does not fit its shapes. `refuse`: it
+    is treated as flagged. `allow`: it passes. Elsewhere it passes."""
 
 
 def _by_number(weights: object) -> object:
