@@ -54,6 +54,15 @@ def problems_of(example: Example) -> list[str]:
         return [str(error)]
 
 
+def lacks_models(example: Example) -> bool:
+    """Whether it says something of models and not where they are. What says nothing of them is added to a file."""
+    given = read_document(example.text, example.where).values
+    models = given.get("models")
+    if not isinstance(models, dict) or "repository" in given or "upstreams" in given:
+        return False
+    return not any(isinstance(each, dict) and "upstreams" in each for each in models.values())
+
+
 def command_lines(page: Path) -> Iterator[Example]:
     """Every `modelward COMMAND ...` of the page, up to the end of the command."""
     text = page.read_text()

@@ -16,6 +16,19 @@ def test_configurations_are_valid(page: Path) -> None:
     assert not faults
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if "how-to" in str(page.id)])
+def test_configurations_to_copy_say_where_the_models_are(page: Path) -> None:
+    assert [each.where for each in examples.configurations(page) if examples.lacks_models(each)] == []
+
+
+def test_a_configuration_without_its_models_is_found() -> None:
+    found = {text: examples.lacks_models(examples.Example("x", text)) for text in (
+        "models: {a: {deadline: 1s}}", "repository: m\nmodels: {a: {deadline: 1s}}", "audit: {}",
+        "models: {a: {upstreams: [h:1]}}",
+    )}  # fmt: skip
+    assert [*found.values()] == [True, False, False, False]
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_and_their_options_exist(page: Path) -> None:
     faults = {each.where: found for each in examples.command_lines(page) if (found := examples.fault_of(each.text))}
