@@ -10,18 +10,39 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from modelward.config.section import Section
 from modelward.config.units import MINUTE, SECOND, Duration, UnitError
+from modelward.suggest import suggestion
 
 MOST_OUTPUTS = 32  # modelward_native/outputs/find_outputs.h: names that are looked for in one walk over an answer
 MOST_LIMITS, MOST_BUDGETS = 8, 4  # modelward_native/outputs/guard.h
 MOST_ROWS = 2**30
 
-Classes = Literal["logits"] | bool
 Action = Literal["observe", "flag", "clip", "fallback"]
 Guard = Literal["finite", "range", "sum", "not_above", "not_below", "rises_with", "falls_with", "mean", "budget"]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 GUARDS: tuple[Guard, ...] = get_args(Guard)
 LIMITS: tuple[Guard, ...] = ("not_above", "not_below", "rises_with", "falls_with")
 CLIPPED: tuple[Guard, ...] = ("range", "not_above", "not_below")
+
+
+def _classes(value: object) -> object:
+    if isinstance(value, bool) or value == "logits":
+        return value
+    raise UnitError(f"{str(value)[:64]!r} is neither true, false nor logits", "Write classes: true for probabilities")
+
+
+def _actions(value: object) -> object:
+    """Told as one problem, and not as one for each form that it may have."""
+    chosen = value if isinstance(value, Mapping) else {GUARDS[0]: value}
+    for guard, action in chosen.items():
+        for word, words, what in ((guard, GUARDS, "guard"), (action, get_args(Action), "action")):
+            if word not in words:
+                how = suggestion(str(word), words) or f"Write one of {', '.join(words)}"
+                raise UnitError(f"{str(word)[:64]!r} is no {what}", how)
+    return value
+
+
+Classes = Annotated[Literal["logits"] | bool, BeforeValidator(_classes)]
+Actions = Annotated[Action | dict[Guard, Action], BeforeValidator(_actions)]
 
 
 def _listed(value: object) -> object:
@@ -123,7 +144,7 @@ class Output(Section):
         default=(), max_length=MOST_BUDGETS, strict=False
     )
     """Budgets of answers, such as approvals. One mapping, or a list."""
-    on_violation: Action | dict[Guard, Action] = "observe"
+    on_violation: Actions = "observe"
     """What happens to an answer that is not as its guards say. `observe`: it is counted and logged. `flag`: the
     response says so too. `clip`: its numbers are moved to the nearest that are allowed, and the response says so.
     `fallback`: it is not given out; the fallback chain answers. One action for all guards, or {GUARD: ACTION}: those

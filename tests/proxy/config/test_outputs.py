@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from modelward.config.load import load
 from modelward.config.outputs import Output
+from modelward.problem import ProblemsFound
 
 
 def test_every_guard_that_is_set_is_on_and_observes_but_a_budget() -> None:
@@ -35,3 +37,19 @@ def test_every_guard_that_is_set_is_on_and_observes_but_a_budget() -> None:
 def test_what_does_not_fit_together_is_said(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         Output.model_validate(settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("{classes: yes}", "p.classes: 'yes' is neither true, false nor logits"),
+        ("{range: [0, 1], on_violation: {rnge: clip}}", "p.on_violation: 'rnge' is no guard. Did you mean range?"),
+        ("{range: [0, 1], on_violation: {range: clipp}}", "p.on_violation: 'clipp' is no action. Did you mean clip?"),
+        ("{range: [0, 1], on_violation: 7}", "p.on_violation: '7' is no action. Write one of observe, flag"),
+    ],
+)
+def test_one_slip_is_one_problem_in_words_of_the_configuration(settings: str, said: str) -> None:
+    with pytest.raises(ProblemsFound) as found:
+        load(sets=[f"models.m.outputs.p={settings}"], environ={})
+    (problem,) = found.value.problems
+    assert said in str(problem)
