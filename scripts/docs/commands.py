@@ -91,15 +91,16 @@ def usage(parser: argparse.ArgumentParser, shown: list[argparse.Action]) -> str:
     words += ["[OPTION...]"] * optional
     for each in shown:
         if isinstance(each, argparse._SubParsersAction):
-            words.append(f"{each.metavar} ...")
+            words.append(f"{each.metavar} ..." if each.required else f"[{each.metavar} ...]")
         elif not each.option_strings:
-            words.append(f"[{each.metavar}]" if each.nargs == "?" else str(each.metavar))
+            name = _name(each, mark=False)
+            words.append(f"[{name}]" if each.nargs == "?" else f"{name}..." if each.nargs == "+" else name)
     return " ".join(words)
 
 
 def _name(action: argparse.Action, *, mark: bool = True) -> str:
     if not action.option_strings:
-        text = str(action.metavar)
+        text = str(action.metavar or "|".join(map(str, action.choices or [])) or action.dest.upper())
     else:
         value = str(action.metavar or "|".join(map(str, action.choices or [])) or action.dest.upper())
         value = f"[{value}]" if action.nargs == "?" else value

@@ -21,6 +21,12 @@ def test_a_generated_page_is_as_the_code_has_it(name: str) -> None:
     assert (DOCS / "reference" / name).read_text() == PAGES[name], "run `make docs` and commit what it writes"
 
 
+def test_arguments_without_a_name_of_their_own_show_their_values() -> None:
+    assert "modelward limit set [OPTION...] model|identity NAME" in PAGES["commands.md"]
+    assert "modelward identities [OPTION...] [ACTION ...]" in PAGES["commands.md"]
+    assert "`None`" not in PAGES["commands.md"]
+
+
 def test_every_section_has_an_example_that_shows_all_of_its_keys() -> None:
     sections = {section.path: section for section in configuration.sections(schema())}
     assert EXAMPLES.keys() == sections.keys()
