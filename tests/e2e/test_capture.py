@@ -100,6 +100,17 @@ def test_rows_of_an_identity_that_is_restricted_are_suspicious(server: ServerPro
     assert (rows["anonymous"]["step"], rows["anonymous"]["quarantine"]) == (0, "")
     assert rows["tagged"]["identity"] != rows["anonymous"]["identity"]
 
+    def who(*texts: str) -> tuple[int, dict[str, str]]:
+        told = modelward("capture", "who", "--model", "m", *texts, "--admin", server.admin, "--json")
+        return told.returncode, json.loads(told.stdout)
+
+    tagged = rows["tagged"]["identity"]
+    code, found = who(tagged)
+    assert (code, [*found]) == (0, [tagged])
+    assert "team-a" in found[tagged]
+    assert who("team-a")[1].keys() == {tagged}
+    assert who("0" * 16) == (1, {})
+
 
 def test_what_is_captured_is_counted_and_told(server: ServerProcess, folder: Path):
     assert server.metric("modelward_capture_rows_total", model="m", part="clean") >= 20

@@ -4,7 +4,7 @@ from libc.string cimport memcpy, strlen
 
 from modelward_native.wire.types cimport Conn, Stream
 from modelward_native.access.identity cimport Identity
-from modelward_native.limits.limit cimport MW_LEVEL_PEER, mw_level
+from modelward_native.limits.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_PEER, mw_gcra_hash, mw_level
 from modelward_native.region.region cimport Named, Region
 
 cdef extern from "<arpa/inet.h>" nogil:
@@ -133,6 +133,12 @@ def read(Region region not None) -> tuple[list, list]:
             refused += rows_of(&tables.refused)
             spending += rows_of(&tables.spending)
     return refused, spending
+
+
+def observed_key(Region region not None, str name not None) -> int:
+    """By which observations know the identity of this name, whatever proves it."""
+    text = b"identity " + name.encode()
+    return mw_gcra_hash(<const uint64_t *>region.header.sticky_key, MW_LEVEL_IDENTITY, <const char *>text, len(text))
 
 
 def unwanted(Region region not None) -> tuple[list, list, list]:

@@ -112,6 +112,14 @@ def load(file: Path) -> KeyRing:
         raise ProblemsFound([Problem(f"{SECTION} is no file of keys", str(file), _why(error), HOW_FILE)]) from error
 
 
+def named(file: Path | None) -> list[str]:
+    """Of whom the file has keys; none where it cannot be read."""
+    try:
+        return [key.name for key in load(file).keys] if file is not None else []
+    except ProblemsFound:
+        return []
+
+
 def _why(error: Exception) -> str:
     return f"{error.args[0]} is missing" if isinstance(error, KeyError) and error.args else str(error)
 

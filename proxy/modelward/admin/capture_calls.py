@@ -10,10 +10,12 @@ from modelward.admin.messages import message, problems_of
 from modelward.admin.operator import Operator
 from modelward.audit.action import recorded
 from modelward.audit.record import human
+from modelward.config.operators import LONGEST
 from modelward.problem import Problem, ProblemsFound
 from modelward.rpc.protocol import Code, Message, RpcError, clip
 
-ACTIONS = ("list", "show", "label", "export")
+ACTIONS = ("list", "show", "label", "export", "who")
+MOST_ASKED = 1000
 
 
 class CaptureCalls:
@@ -26,6 +28,9 @@ class CaptureCalls:
         if request.action not in ACTIONS:
             text = f"{clip(request.action)} is nothing that can be done with captured requests: {', '.join(ACTIONS)}"
             raise RpcError(Code.INVALID_ARGUMENT, text, "UNKNOWN_ACTION")
+        if len(request.who) > MOST_ASKED or any(len(each) > LONGEST or not each.isprintable() for each in request.who):
+            text = f"give up to {MOST_ASKED} names or hashes of at most {LONGEST} characters"
+            raise RpcError(Code.INVALID_ARGUMENT, text, "UNKNOWN_NAME")
         asked = human(f"capture.{request.action}", call.operator.actor, model=request.model)
 
         async def found() -> Path:
@@ -41,4 +46,4 @@ class CaptureCalls:
             folder = await recorded(self._server.trail, asked, found)
         except ProblemsFound as problems:
             return message("OpenCaptureResponse", problems=problems_of(problems.problems))
-        return message("OpenCaptureResponse", folder=str(folder))
+        return message("OpenCaptureResponse", folder=str(folder), who=self._server.observed([*request.who]))

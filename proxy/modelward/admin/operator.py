@@ -294,5 +294,8 @@ class Operator(Protocol):
     def capture_folder(self, model: str) -> Path | None:
         """Where its captured requests lie; None where they are not captured."""
 
+    def observed(self, texts: Sequence[str]) -> Mapping[str, str]:
+        """modelward.limits.callers.observed, of all that the server knows."""
+
     async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
         """What modelward.shadow.report tells of each."""

@@ -18,6 +18,7 @@ from modelward.config.capture import Capture, FeatureUse
 from modelward.observe.batch import Batch
 from modelward.observe.source import Source, Tensor
 from modelward.rpc.contents import Array
+from modelward_native.detect.suspicion import SIGNALS, STEPS
 from modelward_native.observe.reader import BY_FALLBACK, BY_MODEL, REFUSED
 from modelward_native.request.verdict import table
 
@@ -26,6 +27,8 @@ METADATA = b"modelward"  # key of the JSON in each file's schema
 INPUT, OUTPUT, HASH = "input.", "output.", "hash."
 ANSWERED_BY = {BY_MODEL: "model", BY_FALLBACK: "fallback", REFUSED: "refused"}
 CALLERS = {0: "peer", ord("c"): "certificate", ord("t"): "token", ord("k"): "key"}
+EVIDENCE = [f"{strength} {signal}" for signal in SIGNALS for strength in ("strong", "mild")]  # observe/writer.pyx
+FLAGS = {"not a number": 1, "out of range": 2, "unknown category": 4}  # modelward_native/score/score.h
 CLEAN, QUARANTINE = "clean", "quarantine"
 REASONS = [name for name, *_ in table()]
 ARROW = {
@@ -90,6 +93,9 @@ class Columns:
             "outputs": self.source.outputs,
             "classes": self.source.classes,
             "features": dict(self.settings.features),
+            "evidence": EVIDENCE,
+            "steps": STEPS,
+            "flags": FLAGS,
         }
         fields = [*PROVENANCE, *((name, kind) for name, kind, _ in self._tensors())]
         return pa.schema(fields, {METADATA: json.dumps(told).encode()})

@@ -17,7 +17,10 @@ from modelward.capture.files import CapturedFile, captured
 from modelward.problem import Problem, ProblemsFound
 
 MOST_ROWS = 2_000_000
-HOW = "Look at models.NAME.capture of the server's configuration; modelward capture list shows what there is"
+HOW = (
+    "Wait until rows are models.NAME.capture.file_age old (5m by default), or the server ends: then they are written. "
+    "Or look at models.NAME.capture of the server's configuration"
+)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import re
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from modelward.cli import admin, capture_folder
+from modelward.cli.output import print_json, print_problems, print_table
 from modelward.problem import Problem, ProblemsFound
+
+HASH = "[0-9a-f]{16}"
+OTHER_FORMATS = (".csv", ".tsv", ".json", ".jsonl", ".npz", ".npy", ".xlsx", ".feather", ".arrow")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,8 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ))  # fmt: skip
     capture_folder.add_arguments(show)
     show.add_argument("--limit", type=_count, default=20, metavar="N", help="rows (default: %(default)s)")
-    show.add_argument("--identity", metavar="HASH", help="rows of this identity alone")
+    show.add_argument("--identity", type=_hash, metavar="HASH", help="rows of this identity alone")
     show.add_argument("--quarantine", action="store_true", help="suspicious rows alone")
+    who = actions.add_parser("who", help="tell whose hash stands in captured rows", description=(
+        "Tells whose hashes stand in captured rows, and what the hash of a name is. It asks a running server, which "
+        "knows the names of API keys and of callers that it has seen much of."
+    ))  # fmt: skip
+    who.add_argument("--model", required=True, metavar="NAME", help="name of the model")
+    who.add_argument("who", nargs="+", metavar="HASH|IDENTITY", help="a hash of 16 digits, or the name of an identity")
+    admin.add_arguments(who)
     label = actions.add_parser("label", help="add labels that arrive later", description=(
         "Keeps labels beside the captured rows of a model. Exports join them by request or trace."
     ))  # fmt: skip
@@ -35,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of it and why."
     ))  # fmt: skip
     capture_folder.add_arguments(export)
-    export.add_argument("--out", type=Path, required=True, metavar="FILE", help="Parquet file to write")
+    export.add_argument("--out", type=_parquet, required=True, metavar="FILE", help="Parquet file to write")
     export.add_argument("--from", dest="since", metavar="TIME", help="requests of this time and later (ISO 8601, UTC)")
     export.add_argument("--to", dest="until", metavar="TIME", help="requests before this time")
     export.add_argument("--labels", type=Path, metavar="FILE", help="labels beside those that were kept")
@@ -57,6 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0, 1 where there is a problem, 2 where no server answers."""
+    if arguments.action == "who":
+        return admin.run(arguments, lambda client: _who(client, arguments))
     if find_spec("pyarrow") is None:
         how = "pip install 'modelward[capture]'"
         raise ProblemsFound([Problem("the package pyarrow is not installed", "modelward capture", how=how)])
@@ -72,6 +87,36 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.folder is not None or arguments.state is not None:
         return work(capture_folder.of_files(arguments), arguments)
     return admin.run(arguments, lambda client: work(capture_folder.of_server(client, arguments), arguments))
+
+
+def _who(client: admin.Client, arguments: argparse.Namespace) -> int:
+    fields = {"model": arguments.model, "action": "who", "who": arguments.who}
+    answer: Any = client.call("OpenCapture", admin.ANSWER_SECONDS, **fields)
+    if problems := admin.problems_of(answer):
+        raise ProblemsFound(problems)
+    found = dict(answer.who)
+    if arguments.json:
+        print_json(found)
+    elif found:
+        print_table("identities of captured rows", ("hash", "whose"), sorted(found.items()))
+    unknown = [text for text in arguments.who if re.fullmatch(HASH, text) and text not in found]
+    if unknown:
+        how = "Give names that it may be: the hash of each is told"
+        print_problems([Problem("the server knows no name for it", each, how=how) for each in unknown])
+    return 1 if unknown else 0
+
+
+def _hash(text: str) -> str:
+    if re.fullmatch(HASH, text) is None:
+        raise argparse.ArgumentTypeError("a hash of 16 digits; modelward capture who tells that of a name")
+    return text
+
+
+def _parquet(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() in OTHER_FORMATS:
+        raise argparse.ArgumentTypeError(f"it is a Parquet file that is written: name it {path.stem}.parquet")
+    return path
 
 
 def _count(text: str) -> int:

@@ -28,11 +28,16 @@ REASONS = {
     "no_label": "without a label, where others have one",
     "not_answered": "not answered by the model",
     "near_duplicate": "more than --max-per-cluster that are alike",
-    "labels_contradicted": "of identities whose labels the rows of others contradict",
+    "labels_contradicted": "of identities with labels that the rows of others contradict",
     "trigger": "with a value that only their identity sends, and labels that the rows of others contradict",
-    "rows_contradicted": "contradicted rows of identities with more of them than others",
+    "rows_contradicted": "contradicted rows of identities that have more of these than others",
     "lone_value": "with a value that only their identity sends",
     "identity_share": "beyond --max-share-per-identity",
+}
+OF_IDENTITY = {
+    "labels_contradicted": "all rows",
+    "trigger": "rows with a value of its own",
+    "rows_contradicted": "contradicted rows",
 }
 
 
@@ -41,6 +46,7 @@ def label(root: Path, arguments: argparse.Namespace) -> int:
     table = labels.read(arguments.labels)
     found = reading.read(reading.find(root, arguments.model), Wanted(arguments.model, quarantine=True))
     joined = labels.join(found.rows, [table])
+    labelled = labels.join(found.rows, [*labels.stored(root, arguments.model), table]).matched
     try:
         file = labels.store(root, arguments.model, table)
     except OSError as error:
@@ -48,14 +54,15 @@ def label(root: Path, arguments: argparse.Namespace) -> int:
         raise ProblemsFound([Problem("labels cannot be kept", str(root), error.strerror or "", how)]) from error
     told = {
         "labels": table.num_rows, "matched": joined.matched, "ambiguous": joined.ambiguous, "unused": joined.unused,
-        "file": str(file),
+        "labelled": labelled, "file": str(file),
     }  # fmt: skip
     if arguments.json:
         print_json(told)
         return 0
     out = console()
     out.print(
-        f"{table.num_rows:,} labels are kept; {joined.matched:,} of {found.rows.num_rows:,} captured rows have one"
+        f"{table.num_rows:,} labels are kept, for {joined.matched:,} captured rows; "
+        f"{labelled:,} of {found.rows.num_rows:,} have a label now"
     )
     if joined.ambiguous:
         out.print(f"{joined.ambiguous:,} rows have none since several requests have their id")
@@ -156,17 +163,19 @@ def _print(report: Mapping[str, Any]) -> None:
         ])  # fmt: skip
     before, after = report["influence"]["before"], report["influence"]["after"]
     shares = {each["identity"]: each["share"] for each in before["largest"]}
-    title = f"identities: {after['identities']:,}, with the influence of {after['effective']:.1f} that are equal"
-    title += f"; {before['effective']:.1f} before"
+    title = f"{after['identities']:,} identities, which count as {after['effective']:.1f} with equal shares"
+    title += f" ({before['effective']:.1f} before)"
     print_table(title, ("identity", "rows", "share", "before"), [
         (each["identity"], f"{each['rows']:,}", f"{each['share']:.1%}",
          f"{shares[each['identity']]:.1%}" if each["identity"] in shares else "")
         for each in after["largest"]
     ])  # fmt: skip
     if report["identities"]:
-        title = f"identities left out for their labels (at most {report['false_rate']:g} of exports name one wrongly)"
-        print_table(title, ("identity", "what", "rows judged", "disagree", "usual for such rows", "excess, at least"), [
-            (each["identity"], REASONS[each["reason"]], f"{each['rows']:,}", f"{each['disagreement']:.1%}",
+        seldom = f"at most 1 in {1 / report['false_rate']:,.0f} exports names an honest one"
+        title = f"identities whose labels the rows of others contradict ({seldom})"
+        judged = ("identity", "left out", "rows judged", "disagree", "usual for such rows", "excess, at least")
+        print_table(title, judged, [
+            (each["identity"], OF_IDENTITY[each["reason"]], f"{each['rows']:,}", f"{each['disagreement']:.1%}",
              f"{each['expected']:.1%}", f"{each['certain_excess']:.1%}")
             for each in report["identities"]
         ])  # fmt: skip

@@ -14,10 +14,12 @@ import pyarrow.parquet as pq
 from modelward.capture import labels, reading
 from modelward.capture.columns import HASH, INPUT, OUTPUT, QUARANTINE
 from modelward.cli.output import console, plain, print_json, print_table
+from modelward.plural import counted
 from modelward.problem import Problem, ProblemsFound
 
 LONGEST = 48  # characters of a cell
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
+HOW = "modelward capture list shows what there is"
 COLUMNS = ("time", "identity", "request", "p-value", "answered by", "quarantine")
 
 
@@ -29,7 +31,8 @@ def listed(root: Path, arguments: argparse.Namespace) -> int:
         total[0] += 1
         total[1] += _rows(file.path)
         total[2] += file.bytes
-    kept = sum(table.num_rows for table in labels.stored(root, arguments.model))
+    tables = labels.stored(root, arguments.model)
+    kept = sum(table.num_rows for table in tables)
     rows = [(*key, *total) for key, total in sorted(totals.items())]
     if arguments.json:
         names = ("version", "date", "part", "files", "rows", "bytes")
@@ -41,7 +44,8 @@ def listed(root: Path, arguments: argparse.Namespace) -> int:
     print_table(title, ("version", "day", "part", "files", "rows", "bytes"), [
         (*map(plain, row[:3]), f"{row[3]:,}", f"{row[4]:,}", f"{row[5]:,}") for row in rows
     ])  # fmt: skip
-    console().print(f"{kept:,} labels")
+    several = "; the last one that was added for a row counts" if len(tables) > 1 else ""
+    console().print(f"{kept:,} labels in {counted(len(tables), 'file')}{several}")
     return 0
 
 
@@ -61,7 +65,7 @@ def show(root: Path, arguments: argparse.Namespace) -> int:
         rows = sorted([*rows, *table.take(order).to_pylist()], key=lambda row: row["time"], reverse=True)
         rows = rows[: arguments.limit]
     if not rows:
-        raise ProblemsFound([Problem(f"there are no such rows of model {arguments.model}", str(root), how=reading.HOW)])
+        raise ProblemsFound([Problem(f"there are no such rows of model {arguments.model}", str(root), how=HOW)])
     if arguments.json:
         print_json({"model": arguments.model, "rows": [{k: _plain_value(v) for k, v in row.items()} for row in rows]})
         return 0

@@ -2,20 +2,23 @@
 
 import asyncio
 import logging
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
 from modelward.plural import counted
-from modelward_native.limits.callers import LEVELS, read, unwanted
+from modelward_native.limits.callers import LEVELS, observed_key, read, unwanted
 from modelward_native.region.region import Region
 
 log = logging.getLogger("modelward.limits")
 
 INTERVAL_SECONDS = 10.0
 LINES = 5  # of one interval
+PROVED = ("certificate", "token", "key")  # kinds of callers that have a name
+_HASH = re.compile("[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,24 @@ def counted_by_caller(region: Region) -> Unwanted:
 def names(region: Region) -> dict[int, str]:
     """Of all callers that the tables know, by the key of their budget."""
     return {key: each.words for rows in read(region) for key, each in _added(rows).items()}
+
+
+def observed(region: Region, texts: Sequence[str], others: Iterable[str] = ()) -> dict[str, str]:
+    """Hash of an identity in observations, 16 digits -> who that is, in words. texts: such hashes, or names.
+
+    A hash is found where a table knows its caller, or it is of one of `others`; a name has one in any case.
+    """
+    found: dict[str, str] = {}
+    known: dict[int, str] = {observed_key(region, name): f"identity {name!r}" for name in others}
+    for each in (caller for rows in read(region) for caller in _added(rows).items()):
+        key, caller = each
+        known[observed_key(region, caller.name) if caller.kind in PROVED else key] = caller.words
+    for text in texts:
+        if _HASH.fullmatch(text) is None:
+            found[f"{observed_key(region, text):016x}"] = f"identity {text!r}"
+        elif words := known.get(int(text, 16)) or known.get(int(text, 16) | 1):  # tables mark keys of addresses
+            found[text] = words
+    return found
 
 
 def _added(rows: list[Any]) -> dict[int, Caller]:

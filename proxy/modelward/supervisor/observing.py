@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelward.access.keys import named
 from modelward.audit.recorder import Recorder
 from modelward.config.drift import Drift, in_words
 from modelward.config.schema import Config
 from modelward.config.state_folder import state_folder
 from modelward.drift.cause import Cause
+from modelward.limits.callers import observed
 from modelward.problem import Problem, ProblemsFound
+from modelward.server.report import Report
 from modelward.supervisor.drift_events import tell
 from modelward.telemetry.snapshot import CaptureSnapshot, DriftSnapshot, ObservationSnapshot
 from modelward_native.region.region import Region
@@ -121,23 +124,16 @@ class Observing:
             return ()
         return await asyncio.get_running_loop().run_in_executor(None, self._drift.report, model)
 
-    def drift_alarms(self, model: str, version: str) -> Sequence[tuple[str, str, str, float]]:
-        """As DriftMonitor.alarms. version: empty for all. Raises ProblemsFound where the model is not watched."""
-        self._check_watched(model)
-        return self._drift.alarms(model, version or None) if self._drift is not None else ()
+    def told(self, report: Report) -> Report:
+        """With what is captured and watched."""
+        for label, words in (("capture", self.words), ("drift", self.drift_words)):
+            report = report.with_guard(label, words) if words else report
+        return report
 
-    def accept_drift(self, model: str, version: str) -> Sequence[tuple[str, str]]:
-        """As DriftMonitor.accept, and written. For a thread."""
-        if self._drift is None or self._kept is None:
-            return ()
-        accepted = self._drift.accept(model, version or None)
-        self._kept.write()
-        return accepted
-
-    def _check_watched(self, model: str) -> None:
-        if model not in self._config().watched:
-            how = f"Set models.{model}.drift: {{}} and reload"
-            raise ProblemsFound([Problem("drift is not watched", f"model {model}", how=how)])
+    def whose(self, region: Region, texts: Sequence[str]) -> Mapping[str, str]:
+        """As Operator.observed: of callers that tables know, and of all that have API keys."""
+        access = self._config().access
+        return observed(region, texts, named(access.keys if access is not None else None))
 
     @property
     def drift_words(self) -> str:

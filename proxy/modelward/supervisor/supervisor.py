@@ -144,11 +144,7 @@ class Supervisor:
             report = report.with_guard("admin", admin)
         if self.config.operators is not None:
             report = report.with_guard("operators", self.config.operators.words)
-        if captured := self._observing.words:
-            report = report.with_guard("capture", captured)
-        if watched := self._observing.drift_words:
-            report = report.with_guard("drift", watched)
-        report = self.proposals.told(report).with_guard("audit", self._recording.trail)
+        report = self.proposals.told(self._observing.told(report)).with_guard("audit", self._recording.trail)
         if witnessed := self._recording.witnessed:
             report = report.with_guard("witness", witnessed)
         return report if self._shared is None else report.with_guard("limits", self._shared.words)
@@ -263,6 +259,9 @@ class Supervisor:
 
     def capture_folder(self, model: str) -> Path | None:
         return self._observing.folder(model)
+
+    def observed(self, texts: Sequence[str]) -> Mapping[str, str]:
+        return self._observing.whose(self._pool.region, texts) if self._pool is not None else {}
 
     async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
         """Raises ProblemsFound, NotNow."""

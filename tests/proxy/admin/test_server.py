@@ -211,6 +211,9 @@ class Played:
     def capture_folder(self, model: str) -> Path | None:
         return Path("/captured") if model == "a" else None
 
+    def observed(self, texts: Sequence[str]) -> dict[str, str]:
+        return dict.fromkeys(texts, "key 'team-a'")
+
     async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
         if model != "a":
             raise ProblemsFound([BROKEN])
@@ -264,10 +267,15 @@ def test_where_captured_requests_lie_is_told_and_recorded() -> None:
     async def ask(operator: Played, channel: grpc.aio.Channel) -> None:
         found = await method(channel, "OpenCapture")(model="a", action="export")
         assert (found.folder, [*found.problems]) == ("/captured", [])
+        told = await method(channel, "OpenCapture")(model="a", action="who", who=["00112233445566aa"])
+        assert dict(told.who) == {"00112233445566aa": "key 'team-a'"}
         other = await method(channel, "OpenCapture")(model="b", action="list")
         assert [each.what for each in other.problems] == ["requests of the model are not captured"]
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await method(channel, "OpenCapture")(model="a", action="remove")
+        assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await method(channel, "OpenCapture")(model="a", action="who", who=["x"] * 1001)
         assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
     talk(ask)

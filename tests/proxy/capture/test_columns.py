@@ -98,6 +98,8 @@ def test_a_file_says_what_it_is_of():
     told = json.loads(columns(age="hash").schema.metadata[METADATA])
     assert (told["schema"], told["model"], told["version"], told["digest"]) == (1, "m", "1", "abcd")
     assert told["features"] == {"age": "hash"}
+    assert told["evidence"] == [f"{how} {what}" for what in ("unlike", "near", "walk") for how in ("strong", "mild")]
+    assert (told["steps"][0], told["steps"][6], told["flags"]["out of range"]) == ("observe", "block", 2)
     assert told["inputs"][0] == ["x", "FP32", [-1, 3]]
 
 

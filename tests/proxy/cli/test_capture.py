@@ -23,6 +23,8 @@ def written(root: Path, part: str, name: str, seconds: range) -> None:
         "time": pa.array([BEGAN + timedelta(seconds=at) for at in seconds], pa.timestamp("us", "UTC")),
         "identity": ["ab" * 8 if at % 2 else "cd" * 8 for at in seconds],
         "request_id": [f"r{at}" for at in seconds],
+        "trace_id": pa.array([None] * len(seconds), pa.string()),
+        "row": pa.array([0] * len(seconds), pa.uint32()),
         "p_value": [0.5] * len(seconds),
         "answered_by": ["model"] * len(seconds),
         "quarantine": ["" if part == "clean" else "flagged"] * len(seconds),
@@ -50,3 +52,34 @@ def test_the_newest_rows_are_shown_whatever_part_they_are_in(root: Path) -> None
     assert len(shown(root, "--limit", "500")) == 103
     table = modelward("capture", "show", "--model", "m", "--folder", root, "--limit", "3", COLUMNS="200").stdout
     assert [f"r{at}" in table for at in (99, 98, 97, 96, 63)] == [True, True, True, False, False]
+
+
+def test_what_is_in_memory_is_said_to_be_written_later(tmp_path: Path) -> None:
+    told = modelward("capture", "list", "--model", "m", "--folder", tmp_path)
+    assert told.returncode == 1
+    assert "file_age" in told.stderr
+    assert "capture list" not in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["show", "--identity", "bank-a"], "a hash of 16 digits"),
+        (["export", "--out", "train.csv"], "name it train.parquet"),
+    ],
+)
+def test_what_can_find_or_write_nothing_is_wrong_usage(tmp_path: Path, arguments: list[str], said: str) -> None:
+    told = modelward("capture", *arguments, "--model", "m", "--folder", tmp_path)
+    assert told.returncode == 2
+    assert said in told.stderr
+
+
+def test_labels_of_several_files_count_once(root: Path) -> None:
+    def label(*lines: str) -> str:
+        (root / "labels.csv").write_text("\n".join(["request_id,label", *lines]))
+        return modelward("capture", "label", "--model", "m", "--folder", root, root / "labels.csv").stdout
+
+    assert "2 labels are kept, for 2 captured rows; 2 of 103 have a label now" in label("r1,0", "r2,0")
+    assert "2 labels are kept, for 2 captured rows; 3 of 103 have a label now" in label("r2,1", "r4,0")
+    listed = modelward("capture", "list", "--model", "m", "--folder", root).stdout
+    assert "4 labels in 2 files; the last one that was added for a row counts" in listed
