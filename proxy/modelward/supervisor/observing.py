@@ -135,6 +135,24 @@ class Observing:
         access = self._config().access
         return observed(region, texts, named(access.keys if access is not None else None))
 
+    def drift_alarms(self, model: str, version: str) -> Sequence[tuple[str, str, str, float]]:
+        """As DriftMonitor.alarms. version: empty for all. Raises ProblemsFound where the model is not watched."""
+        self._check_watched(model)
+        return self._drift.alarms(model, version or None) if self._drift is not None else ()
+
+    def accept_drift(self, model: str, version: str) -> Sequence[tuple[str, str]]:
+        """As DriftMonitor.accept, and written. For a thread."""
+        if self._drift is None or self._kept is None:
+            return ()
+        accepted = self._drift.accept(model, version or None)
+        self._kept.write()
+        return accepted
+
+    def _check_watched(self, model: str) -> None:
+        if model not in self._config().watched:
+            how = f"Set models.{model}.drift: {{}} and reload"
+            raise ProblemsFound([Problem("drift is not watched", f"model {model}", how=how)])
+
     @property
     def drift_words(self) -> str:
         """For READY and status; empty where nothing is watched."""
