@@ -28,7 +28,7 @@ SCORES = np.array(
 TOP = np.eye(4, dtype=np.float32)[SCORES.argmax(axis=1)]
 TOLD = {"scores": "round", "remote-scores": None}
 SPENDERS = ("spender-1", "spender-2", "spender-3", "spender-4", "spender-5", "spender-6")
-UNSPENT = iter(SPENDERS)  # a pardon gives no budget back, so a test that is run again needs another one
+UNSPENT = iter(SPENDERS)  # a test that is run again needs another one: rows that were sent cost nothing again
 RANDOM = np.random.default_rng(5)
 VALUE = "[{value: {y: [[7, 7, 7, 7]]}}]"
 

@@ -23,7 +23,7 @@ from modelward_native.request.state cimport State
 from modelward_native.request.tensor cimport mw_span
 from modelward_native.request.verdict cimport REASON_NONE, REASON_RESTRICTED
 from modelward_native.shadow.mirror cimport message_of
-from modelward_native.stages.restrict cimport step_now
+from modelward_native.stages.restrict cimport step_now, would_step
 from modelward_native.stages.stage cimport Result, withhold
 
 cdef enum:
@@ -46,11 +46,15 @@ cdef bint watch(State server, Exchange *x, Result *r, int64_t now) noexcept:
     if s != NULL:                 # else operators hold all records of its line
         is_withheld = judge(server, x, r, s, key, now)
         x.step = max(x.step, step_now(x.asked, policy, s, now))
+        x.would = max(x.would, would_step(x.asked, policy, s, now))
         if (policy.acts and policy.strongest >= MW_STEP_FALLBACK and is_withheld
                 and r.answer != NULL and x.fallback_reason == REASON_NONE):
+            if x.step < MW_STEP_FALLBACK:
+                x.asked.counters.withheld[<int>WITHHELD_FALLBACK] += 1
             withhold(x, r, REASON_RESTRICTED)
-        if x.first_label:
-            x.step = max(x.step, <unsigned char>MW_STEP_TOP_CLASS)    # of this answer alone
+        if x.first_label and x.step < MW_STEP_TOP_CLASS:
+            x.step = <unsigned char>MW_STEP_TOP_CLASS    # of this answer alone
+            x.asked.counters.withheld[<int>WITHHELD_TOP_CLASS] += r.answer != NULL
     free(x.watched_rows)
     x.watched_rows = NULL
     x.watched_count = 0

@@ -49,7 +49,7 @@ cdef class Watch:
         free(self.shared)
 
     def run(self, rows, at, p, who, labels, margins, times, uint32_t day=1, float weight=1, uint32_t block_for=6000,
-            float near_most=MW_EVIDENCE_MOST, int32_t columns=0, prototypes=None):
+            float near_most=MW_EVIDENCE_MOST, int32_t columns=0, prototypes=None, bint acted=True):
         """Rows one after the other, each with its answer: (steps, withheld, first labels, repeated), by row. prototypes: the
         nearest, 32 a cell; by default the first of the row's cell."""
         cdef float[:, ::1] r = np.ascontiguousarray(rows, np.float32)

@@ -171,7 +171,8 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
             predicted.add((name,), model.predicted_seconds)
             taken.add((name,), model.taken_seconds)
             undecoded.add((name,), model.undecoded)
-    scoring = (scores, anomalies, restricted, steps, unscored, partly_scored, unwatched)
+    watching = (restricted, observed, withheld, steps, unwatched)
+    scoring = (scores, anomalies, *watching, unscored, partly_scored)
     yield from (refusals, stages, *scoring, fallbacks, rows, late, predicted, taken, undecoded)
 
 
