@@ -43,8 +43,8 @@ class Batch:
     modelward_native.observe.reader.category_hash makes them. ids: of requests, as their clients gave them. clock: ns to
     add to monotonic time for time since 1970.
 
-    A request has at most 256 rows here, one of each stretch of so many; each stands for `weight` of its rows. All arrays
-    are read-only.
+    A request has at most 256 rows here, one of each stretch of so many; each stands for `weight` of its rows. All
+    arrays are read-only.
     """
 
     source: Source
