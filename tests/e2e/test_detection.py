@@ -385,7 +385,7 @@ def test_a_spent_budget_of_rows_brings_less_and_less_until_the_day_ends(
     again = rows[:1]
     assert (ask(server, "counted", secrets["team-b"], again)[0] == again).all()
     assert "budget" in modelward("identities", "--model", "counted", *at).stdout
-    wait_until(lambda: server.metric("modelward_detection_identities", step="fallback") == 1, "a count")
+    wait_until(lambda: server.metric("modelward_detection_identities", step="fallback") >= 1, "a count")
     pardoned = modelward("identities", "pardon", name, *at)
     assert "what it has used of today's budget" in pardoned.stdout
     rows = ordinary(40)
