@@ -45,6 +45,7 @@ cdef extern from "record.h" nogil:
         int64_t took
         uint64_t identity
         int64_t total_rows
+        uint64_t unasked
         double score
         double p_value
         float evidence[MW_OBSERVED_EVIDENCE]

@@ -39,6 +39,8 @@ typedef struct {
     int64_t took;      /* ns, from the headers to the end */
     uint64_t identity; /* keyed hash of the caller's name, or of its peer where it has none */
     int64_t total_rows;
+    uint64_t unasked; /* outputs that its client did not ask for as they are declared: a bit for each, the last for all
+                         from the 64th on */
     double score, p_value;                /* of the most unusual row that is here; NAN without scores */
     float evidence[MW_OBSERVED_EVIDENCE]; /* nats against its identity, by signal */
     uint8_t trace[16];

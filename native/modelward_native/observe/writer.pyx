@@ -4,7 +4,7 @@ Its rows are gathered and scored once more. That costs only those that are chose
 between their arrival and their end.
 """
 from libc.math cimport NAN
-from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport UINT32_MAX, UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -176,6 +176,24 @@ cdef void keep_observation(Observer *observer, const Exchange *x, const Result *
     ring.cut += (head.cut & (MW_CUT_INPUTS | MW_CUT_ANSWER)) != 0
 
 
+cdef uint64_t unasked_of(const Exchange *x) noexcept:
+    """An answer of classes, or in shared memory, is not as it is declared since its client wants it so."""
+    cdef uint64_t asked[4]
+    cdef uint64_t unasked = 0
+    cdef uint32_t i
+    if x.opaque:
+        return UINT64_MAX
+    if x.wanted == NULL:
+        return 0
+    memset(asked, 0, sizeof(asked))
+    for i in range(x.wanteds):
+        asked[x.wanted[i] >> 6] |= <uint64_t>1 << (x.wanted[i] & 63)
+    for i in range(x.asked.output_count):
+        if not asked[(i >> 6) & 3] >> (i & 63) & 1:
+            unasked |= <uint64_t>1 << min(i, <uint32_t>63)
+    return unasked
+
+
 cdef void tell(mw_observed *head, const Observed *o, const Exchange *x, const Result *r, uint32_t chance,
                int64_t now) noexcept:
     """All that has no size."""
@@ -184,6 +202,7 @@ cdef void tell(mw_observed *head, const Observed *o, const Exchange *x, const Re
     head.at = now
     head.took = now - x.entered
     head.total_rows = x.rows
+    head.unasked = unasked_of(x)
     head.score = head.p_value = NAN
     head.flagged = x.flagged
     if r.answer == NULL:

@@ -24,6 +24,8 @@ EQUAL = 64
 TAIL = 1 / 1024
 """Of [0, 1], at either end: a level of its own, for values that were hardly ever seen."""
 LEVELS = EQUAL + 2
+UNRANKED = LEVELS
+"""In place of a level where a row says nothing: nothing is bet on it."""
 WIDTHS = np.array([TAIL, 1 / EQUAL - TAIL, *[1 / EQUAL] * (EQUAL - 2), 1 / EQUAL - TAIL, TAIL])
 CELLS = 16
 """Neighbouring levels that a learnt bet takes together: fewer are learnt from fewer rows."""

@@ -43,8 +43,9 @@ class Evidence:
     def add(self, levels: npt.NDArray[np.uint8], requests: int, at: float) -> None:
         """levels (rows, signals) of a batch. requests: that the rows are of. at: when it began, which `since` tells."""
         signals = levels.shape[1]
-        flat = np.bincount((levels + np.arange(signals) * LEVELS).ravel(), minlength=signals * LEVELS)
-        counts = flat.reshape(signals, LEVELS).astype(np.float64)
+        room = LEVELS + 1  # the last is UNRANKED
+        flat = np.bincount((levels + np.arange(signals) * room).ravel(), minlength=signals * room)
+        counts = flat.reshape(signals, room)[:, :LEVELS].astype(np.float64)
         made = np.empty((signals, BETS))
         made[:, :FIXED] = counts @ self._logs
         made[:, FIXED:] = self._learnt.logs(counts)

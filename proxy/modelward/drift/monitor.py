@@ -18,7 +18,7 @@ from modelward.drift.report import version_of
 from modelward.drift.state import StateError, columns_of, state_of, watch_of
 from modelward.drift.store import Kept
 from modelward.drift.table import Chosen, Column, Kind, Table, inputs_of, outputs_of, training_of
-from modelward.drift.watch import Watch
+from modelward.drift.watch import Raised, Watch
 from modelward.drift.whose import cause
 from modelward.observe.batch import Batch
 from modelward.observe.source import Source
@@ -43,7 +43,8 @@ ACCEPTED = ("inputs", "outputs")
 
 @dataclass(frozen=True)
 class DriftEvent:
-    """An alarm that was raised, or has ended. side: of TABLES. first: the signal that raised it."""
+    """An alarm that was raised, or has ended. side: of TABLES. first: the signal that raised it. lost: why it is not
+    judged any more; empty where it has ended since things are as before."""
 
     model: str
     version: str
@@ -53,6 +54,7 @@ class DriftEvent:
     at: float
     since: float
     first: str
+    lost: str = ""
 
 
 @dataclass
@@ -180,21 +182,29 @@ class DriftMonitor:
         """Forgets versions of all other models."""
         with self._lock:
             for key in [key for key in self._versions if key[0] not in models]:
+                self._lose(key, "drift of the model is not watched any more")
                 del self._versions[key]
 
     def _version(self, batch: Batch, settings: Drift) -> _Version:
         key, digest = batch.source.key, batch.source.digest
         found = self._versions.get(key)
-        if found is None or found.digest != digest or found.settings != settings:
+        if found is not None and (found.digest != digest or found.settings != settings):
+            self._lose(key, "it has other files" if found.digest != digest else "its settings have changed")
+            found = None
+        if found is None:
             found = self._versions[key] = _Version(digest, settings)
         found.source = batch.source
         self._versions.move_to_end(key)
         while len(self._versions) > MOST_VERSIONS:
-            self._versions.popitem(last=False)
+            oldest = next(iter(self._versions))
+            self._lose(oldest, f"{MOST_VERSIONS} other versions were seen since")
+            del self._versions[oldest]
         return found
 
     def _add(self, batch: Batch, version: _Version, side: str, table: Table) -> None:
         watch = version.watches.get(side)
+        if watch is not None and watch.columns != table.columns:
+            self._lose(batch.source.key, "its tensors are others than before", side)
         if watch is None or watch.columns != table.columns:
             seed = _seed(batch.source.key, side)
             watch = version.watches[side] = _watch(version.settings, table.columns, seed)
@@ -202,15 +212,30 @@ class DriftMonitor:
         if not watch.add(table):
             return
         raised = watch.raised or before
-        assert raised is not None and watch.signals is not None
+        assert raised is not None
         if watch.raised is not None:
             version.alarms[side] = version.alarms.get(side, 0) + 1
-        first = watch.signals.all[raised.first].name
-        model, number = batch.source.key
-        at = float(table.time[-1])
-        self._events.append(
-            DriftEvent(model, number, version.digest, side, watch.raised is not None, at, raised.since, first)
-        )
+        self._tell(batch.source.key, side, raised, float(table.time[-1]), raised=watch.raised is not None)
+
+    def _lose(self, key: tuple[str, str], why: str, *sides: str) -> None:
+        """What was learnt of a version, or of some of its sides, is about to be given up."""
+        version = self._versions[key]
+        lost = [side for side in sides or version.watches if version.watches[side].rows]
+        if lost:
+            log.info("model %s version %s: its %s: what was learnt is given up: %s", *key, " and ".join(lost), why)
+        for side in lost:
+            watch = version.watches[side]
+            if watch.raised is not None:
+                self._tell(key, side, watch.raised, float(watch.recent.table().time.max()), lost=why)
+
+    def _tell(
+        self, key: tuple[str, str], side: str, of: Raised, at: float, *, raised: bool = False, lost: str = ""
+    ) -> None:
+        version = self._versions[key]
+        signals = version.watches[side].signals
+        assert signals is not None
+        first = signals.all[of.first].name
+        self._events.append(DriftEvent(*key, version.digest, side, raised, at, of.since, first, lost))
 
     def _cause(self, model: str, version: str) -> Cause:
         watched = {number: each.watches for (name, number), each in self._versions.items() if name == model}

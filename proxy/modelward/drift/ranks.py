@@ -13,9 +13,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from modelward.drift.bets import level_of
+from modelward.drift.bets import UNRANKED, level_of
 
 BINS = 64
+UNSEEN = BINS
+"""In place of a bin where a row says nothing of a signal: it is not ranked, and nothing is ranked among it."""
 GROUP = 32
 
 Counts = npt.NDArray[np.int64]
@@ -31,10 +33,10 @@ class Ranks:
 
     def levels(self, bins: Bins, *, learn: bool) -> Bins:
         """Levels (rows, signals) of rows with `bins` (rows, signals), each among all rows before it, of the batch too.
-        learn: whether the rows join those that later ones are ranked among."""
+        What is UNSEEN has the level UNRANKED. learn: whether the rows join those that later ones are ranked among."""
         rows, signals = bins.shape
         groups = -(-rows // GROUP)
-        padded = np.full((groups * GROUP, signals), BINS, np.uint8)  # a bin above all: no row is ranked above it
+        padded = np.full((groups * GROUP, signals), UNSEEN, np.uint8)  # a bin above all: no row is ranked above it
         padded[:rows] = bins
         grouped = padded.reshape(groups, GROUP, signals)
         below, same = self._in_group(grouped)
@@ -44,19 +46,19 @@ class Ranks:
         at = np.minimum(grouped, BINS - 1).astype(np.intp).transpose(0, 2, 1)
         below += np.take_along_axis(lower, at, 2).transpose(0, 2, 1)
         same += np.take_along_axis(before, at, 2).transpose(0, 2, 1)
-        total = self.counts.sum(axis=1) + np.arange(1, groups * GROUP + 1)[:, None]
+        total = self.counts.sum(axis=1) + np.maximum((padded != UNSEEN).cumsum(axis=0), 1)
         rank = below.reshape(-1, signals) + self._rng.random((groups * GROUP, signals)) * (
             same.reshape(-1, signals) + 1
         )
         if learn:
             self.counts = self.counts + each.sum(axis=0)
-        return level_of((rank / total)[:rows])
+        return np.where(bins == UNSEEN, UNRANKED, level_of((rank / total)[:rows]))
 
     def forget(self, bins: Bins) -> None:
         """As if these rows had not been seen; never below none."""
         signals = bins.shape[1]
-        flat = np.bincount((bins + np.arange(signals) * BINS).ravel(), minlength=signals * BINS)
-        self.counts = np.maximum(self.counts - flat.reshape(signals, BINS), 0)
+        flat = np.bincount((bins + np.arange(signals) * (BINS + 1)).ravel(), minlength=signals * (BINS + 1))
+        self.counts = np.maximum(self.counts - flat.reshape(signals, BINS + 1)[:, :BINS], 0)
 
     @staticmethod
     def _in_group(grouped: Bins) -> tuple[Counts, Counts]:

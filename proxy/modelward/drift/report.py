@@ -11,7 +11,7 @@ import numpy as np
 from modelward.drift.against import against_training
 from modelward.drift.change import Side, began, change
 from modelward.drift.samples import KEPT
-from modelward.drift.table import Kind
+from modelward.drift.table import Kind, silent
 from modelward.drift.watch import Watch
 from modelward.observe.source import Source
 
@@ -49,11 +49,13 @@ def side_of(watch: Watch) -> dict[str, Any]:
         }
         if moved[i]:
             since_ = float(since[i])
-            ours, theirs = kept.time < since_, last.time >= since_
+            said, said_last = ~silent(before[:, i]), ~silent(after[:, i])
+            ours, theirs = said & (kept.time < since_), said_last & (last.time >= since_)
             if ours.any() and theirs.any() and signals[i].kind is not Kind.P_VALUE:
-                usual, seen = Side(before[ours, i], kept.identity[ours]), Side(after[:, i], last.identity)
-                since_ = began(signals[i], usual, seen, last.time, since_)
-                ours, theirs = kept.time < since_, last.time >= since_
+                usual = Side(before[ours, i], kept.identity[ours])
+                seen = Side(after[said_last, i], last.identity[said_last])
+                since_ = began(signals[i], usual, seen, last.time[said_last], since_)
+                ours, theirs = said & (kept.time < since_), said_last & (last.time >= since_)
             entry["since"] = since_
             now = Side(after[theirs, i], last.identity[theirs])
             if signals[i].kind is Kind.P_VALUE and theirs.any():

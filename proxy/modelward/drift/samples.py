@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from modelward.drift.table import Column, Table
+from modelward.drift.table import Column, Table, silent
 
 KEPT = 1024
 """Rows of each of the two."""
@@ -16,6 +16,7 @@ class Recent:
     def __init__(self, columns: tuple[Column, ...]) -> None:
         self._table = _empty(columns)
         self._next = 0
+        self._silent_until = 0
         self.seen = 0
 
     def add(self, table: Table) -> None:
@@ -24,6 +25,13 @@ class Recent:
         _put(self._table, at, last)
         self._next = (self._next + len(last)) % KEPT
         self.seen += len(last)
+        if silent(last.values).any():
+            self._silent_until = self.seen + KEPT
+
+    @property
+    def has_silent(self) -> bool:
+        """Whether some of these rows may have silent cells."""
+        return self.seen < self._silent_until
 
     def table(self) -> Table:
         return self._table.of(np.arange(min(self.seen, KEPT)))

@@ -8,7 +8,8 @@
 | `direction 1`, ... | combinations of columns that vary most and least: correlations that break |
 | `cluster of 16`, ... | which of a few groups of rows, large and small ones: a mix that changes |
 
-All become bins (uint8): 0 is missing, the last is a value of a category that was not known.
+All become bins (uint8): 0 is missing, the last is a value of a category that was not known. A row with a silent cell is
+silent in that column, and in what is made of it; a column that had no value in the first rows is no part of that.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from modelward.drift.ranks import BINS, Bins
-from modelward.drift.table import Column, Doubles, Kind, Table
+from modelward.drift.ranks import BINS, UNSEEN, Bins
+from modelward.drift.table import Chosen, Column, Doubles, Kind, Table, silence, silent
 from modelward.score.kmeans import centroids, nearest
 
 DIRECTIONS = 8
 CLUSTERS = (16, 6)
 FEWEST_COLUMNS = 2
-"""From which on there are combinations to watch."""
+FEWEST_ROWS = 64
+"""From which on there are combinations to watch; of rows that are silent in none of the columns."""
 SELDOM = 0.5
 P_EDGES = np.array([0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
 UNKNOWN = BINS - 1
@@ -50,7 +52,8 @@ class Signal:
             at = np.searchsorted(self.edges, values)
             known = self.edges[np.minimum(at, len(self.edges) - 1)] == values
             found = np.where(known, at + 1, UNKNOWN)
-        return np.where(np.isnan(values), 0, found).astype(np.uint8)
+        found = np.where(np.isnan(values), 0, found)
+        return np.where(silent(values), UNSEEN, found).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,12 @@ class Signals:
             filled = np.where(seen, finite, 0.0)
             centre, scale = np.nanmedian(filled, axis=0), np.nanstd(filled, axis=0)
         numbers = np.flatnonzero(kinds & (scale > 1e-12) & np.isfinite(scale))
-        few = len(numbers) < FEWEST_COLUMNS
+        whole_rows = ~silent(values[:, numbers]).any(axis=1)
+        few = len(numbers) < FEWEST_COLUMNS or whole_rows.sum() < FEWEST_ROWS
         if few:
             numbers = numbers[:0]
         centre, scale = centre[numbers], scale[numbers]
-        z = _standardised(values[:, numbers], centre, scale)
+        z = _standardised(values[whole_rows][:, numbers], centre, scale)
         directions = _directions(z)
         points = z.astype(np.float32)
         groups = () if few else tuple(_ordered(centroids(points, count, rng)[0]) for count in CLUSTERS)
@@ -110,25 +114,42 @@ class Signals:
 
     def matrix(self, table: Table) -> Doubles:
         """(rows, signals) values."""
-        values = table.values
+        values, quiet = table.values, silent(table.values)
         parts = [values]
         if len(self.columns) >= FEWEST_COLUMNS:
-            parts.append(np.isnan(values).sum(axis=1, keepdims=True).astype(np.float64))
+            known = self._known(values)
+            missing = np.isnan(values[:, known]).sum(axis=1, keepdims=True).astype(np.float64)
+            parts.append(_silenced(missing, quiet[:, known]))
         if len(self.fractional):
             some = values[:, self.fractional]
-            parts.append((some == np.round(some)).sum(axis=1, keepdims=True).astype(np.float64))
+            whole = (some == np.round(some)).sum(axis=1, keepdims=True).astype(np.float64)
+            parts.append(_silenced(whole, quiet[:, self.fractional]))
         if self.directions.shape[1] or len(self.groups):
             z = _standardised(values[:, self.numbers], self.centre, self.scale)
-            parts.append(z @ self.directions)
             points = z.astype(np.float32)
-            parts += [nearest(points, each)[:, None].astype(np.float64) for each in self.groups]
+            made = [z @ self.directions, *(nearest(points, each)[:, None].astype(np.float64) for each in self.groups)]
+            parts.append(_silenced(np.concatenate(made, axis=1), quiet[:, self.numbers]))
         return np.concatenate(parts, axis=1)
+
+    def _known(self, values: Doubles) -> Chosen:
+        """Columns with a value in the first rows, which `values` are while there are no signals yet."""
+        if not self.all:
+            known: Chosen = np.logical_or.reduce(np.isfinite(values), axis=0)
+            return known
+        signals = self.all[: len(self.columns)]
+        return np.array([len(each.edges) > 0 and bool(np.isfinite(each.edges).all()) for each in signals], np.bool_)
 
     def bins(self, matrix: Doubles) -> Bins:
         found = np.empty(matrix.shape, np.uint8)
         for i, signal in enumerate(self.all):
             found[:, i] = signal.bins(matrix[:, i])
         return found
+
+
+def _silenced(made: Doubles, quiet: Chosen) -> Doubles:
+    """made (rows, signals) of columns; quiet (rows, columns): their silent cells."""
+    silence(made, np.repeat(quiet.any(axis=1, keepdims=True), made.shape[1], axis=1))
+    return made
 
 
 def _standardised(values: Doubles, centre: Doubles, scale: Doubles) -> Doubles:

@@ -1,12 +1,14 @@
 """What was observed of one version as two tables of numbers: inputs and outputs, a row each.
 
 A category is the number that its hash gives as a double: equal values stay equal, which is all that is asked of them.
+Columns follow from what a version is described as, so that no request changes them. A cell is silent where the row says
+nothing of its column: the client did not ask for that output, or the tensor was too large to be kept.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,11 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from modelward.observe.batch import Batch
+from modelward.observe.source import Tensor
+from modelward.rpc.contents import Array
 from modelward_native.observe.reader import BY_MODEL, REFUSED
 
 MOST_COLUMNS = 128
 """Of one side; of more, this many evenly spaced ones."""
 MOST_OUTPUT_ELEMENTS = 16
+SILENT = 0x7FF8_0000_0000_051E
+"""Bits of the NaN in silent cells; a missing value is any other."""
+SUMMARY = ("elements", "lowest", "mean", "highest", "first", "last")
+"""What is watched of a tensor whose rows have no fixed number of elements; of BYTES, what needs no order."""
+BYTES_SUMMARY = ("elements", "first", "last")
 
 Doubles = npt.NDArray[np.float64]
 Chosen = npt.NDArray[np.bool_]
@@ -40,8 +49,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """values (rows, columns), NaN where missing; identity and time (s since 1970) of each row; request: a number that
-    rows of one request share."""
+    """values (rows, columns), NaN where missing or silent; identity and time (s since 1970) of each row;
+    request: a number that rows of one request share."""
 
     columns: Names
     values: Doubles
@@ -80,8 +89,8 @@ def inputs_of(batch: Batch, rows: Chosen) -> Table:
             name = names[batch.features.shape[1] + i]
             columns.append((Column(name, Kind.CATEGORY), batch.categories[:, i].astype(np.float64)))
     else:
-        for name, array in batch.inputs.items():
-            columns += _elements(name, array)
+        kept = np.repeat(batch.inputs_kept[:, None], len(batch.source.inputs), axis=1)
+        columns = _read(batch, batch.source.inputs, batch.asked, kept, MOST_COLUMNS)
     columns = _spaced(columns)
     if batch.source.layout is not None:
         columns.append((Column("anomaly score", Kind.NUMBER), batch.score.astype(np.float64)))
@@ -96,27 +105,83 @@ def training_of(batch: Batch, rows: Chosen) -> Table:
 
 def outputs_of(batch: Batch, rows: Chosen) -> Table:
     """Of the requests that the model itself answered: of class scores the label and the highest score, of other outputs
-    their elements."""
-    columns: list[tuple[Column, Doubles]] = []
-    for name, array in batch.outputs.items():
-        if name in batch.source.classes and array.dtype != object and array.shape[1] > 1:
-            known = np.isfinite(array).all(axis=1)
-            label = np.where(known, array.argmax(axis=1), np.nan)
-            columns.append((Column(f"label of {name}", Kind.CATEGORY), label))
-            columns.append((Column(f"highest of {name}", Kind.NUMBER), np.where(known, array.max(axis=1), np.nan)))
-        columns += _spaced(list(_elements(name, array)), MOST_OUTPUT_ELEMENTS)
+    their elements. An output that was asked for and is not in the answer is missing."""
+    columns = _read(batch, batch.source.outputs, batch.answers, batch.outputs_asked, MOST_OUTPUT_ELEMENTS)
     return _table(batch, _spaced(columns), rows & (batch.answered_by == BY_MODEL))
 
 
-def _elements(name: str, array: npt.NDArray[np.object_] | Doubles) -> Iterator[tuple[Column, Doubles]]:
-    single = array.shape[1] == 1
-    for i in range(array.shape[1]):
-        told = name if single else f"{name}[{i}]"
-        if array.dtype == object:
-            hashes = [np.nan if v is None else float(zlib.crc32(bytes(v))) for v in array[:, i].tolist()]
-            yield Column(told, Kind.CATEGORY), np.array(hashes)
-        else:
-            yield Column(told, Kind.NUMBER), array[:, i].astype(np.float64)
+def silent(values: Doubles) -> Chosen:
+    """Which cells are."""
+    found: Chosen = values.view(np.uint64) == SILENT
+    return found
+
+
+def silence(values: Doubles, cells: Chosen) -> None:
+    values.view(np.uint64)[cells] = SILENT
+
+
+def _read(
+    batch: Batch, tensors: Sequence[Tensor], found: Sequence[Mapping[str, Array]], told: Chosen, most: int
+) -> list[tuple[Column, Doubles]]:
+    """found: tensors of each request. told (rows, tensors): of which tensor a row says something. most: elements that
+    are watched of each."""
+    columns: list[tuple[Column, Doubles]] = []
+    for i, tensor in enumerate(tensors):
+        width, is_text = batch.width(tensor), tensor.datatype == "BYTES"
+        places = _places(width, is_text, tensor.name in batch.source.classes, most)
+        values = np.full((len(batch), len(places)), np.nan)
+        words = [(k, place) for k, place in enumerate(places) if isinstance(place, str)]
+        elements = [place for place in places if isinstance(place, int)]
+        for begin, part in batch.parts(found, tensor):
+            into = values[begin : begin + len(part)]
+            into[:, len(words) :] = _hashes(part[:, elements]) if is_text else part[:, elements]
+            for k, word in words:
+                into[:, k] = _value(word, part)
+        values[np.isnan(values)] = np.nan  # an answer may hold any NaN
+        silence(values, np.repeat(~told[:, i : i + 1], len(places), axis=1))
+        columns += [(_column(tensor.name, place, width, is_text), values[:, k]) for k, place in enumerate(places)]
+    return columns
+
+
+def _places(width: int | None, is_text: bool, is_classes: bool, most: int) -> list[str | int]:
+    """What is watched of a tensor: first by words, then elements by their index."""
+    classes = ["label", "highest"] if is_classes and not is_text and width != 1 else []
+    if width is not None:
+        return [*classes, *spaced(width, most)]
+    return [*classes, *(word for word in (BYTES_SUMMARY if is_text else SUMMARY) if word not in classes)]
+
+
+def _column(name: str, place: str | int, width: int | None, is_text: bool) -> Column:
+    kind = Kind.CATEGORY if place == "label" or (is_text and place != "elements") else Kind.NUMBER
+    if isinstance(place, str):
+        return Column(f"{place} of {name}", kind)
+    return Column(name if width == 1 else f"{name}[{place}]", kind)
+
+
+def _value(word: str, array: Array) -> Doubles | float:
+    """Of each row of elements (rows, k)."""
+    if word == "elements":
+        return float(array.shape[1])
+    if not array.shape[1]:
+        return np.nan
+    if word in ("first", "last"):
+        values = array[:, 0 if word == "first" else -1]
+        return _hashes(values) if values.dtype == object else values.astype(np.float64)
+    finite: Chosen = np.logical_and.reduce(np.isfinite(array), axis=1)
+    return np.where(finite, WORDS[word](np.where(finite[:, None], array, 0).astype(np.float64)), np.nan)
+
+
+WORDS: Mapping[str, Callable[[Doubles], Doubles]] = {
+    "label": lambda array: array.argmax(axis=1).astype(np.float64),
+    "lowest": lambda array: array.min(axis=1),
+    "mean": lambda array: array.mean(axis=1),
+    "highest": lambda array: array.max(axis=1),
+}
+
+
+def _hashes(values: npt.NDArray[np.object_]) -> Doubles:
+    hashes = [np.nan if each is None else float(zlib.crc32(bytes(each))) for each in values.ravel().tolist()]
+    return np.array(hashes, np.float64).reshape(values.shape)
 
 
 def _spaced(columns: list[tuple[Column, Doubles]], most: int = MOST_COLUMNS) -> list[tuple[Column, Doubles]]:
@@ -129,6 +194,7 @@ def spaced(count: int, most: int = MOST_COLUMNS) -> list[int]:
 
 
 def _table(batch: Batch, columns: list[tuple[Column, Doubles]], rows: Chosen) -> Table:
+    """Without rows that say nothing at all."""
     values = np.column_stack([values for _, values in columns]) if columns else np.empty((len(batch), 0))
     names = tuple(column for column, _ in columns)
-    return Table(names, values, batch.identity, batch.time, batch.request).of(rows)
+    return Table(names, values, batch.identity, batch.time, batch.request).of(rows & ~silent(values).all(axis=1))

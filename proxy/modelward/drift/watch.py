@@ -2,7 +2,8 @@
 
 Half of the first rows teach what is watched (signals.py); the other half are the first that others are ranked among, so
 that nothing is ranked among rows which it was fitted to. Rows are judged in blocks. Of a block no identity has more
-than twice its equal share: no client alone makes a drift by sending more.
+than twice its equal share: no client alone makes a drift by sending more. A column counts only while at least half of
+the identities say something of it: those few that ask for an output which all others leave out do not decide about it.
 
 An alarm stands until the evidence of the signal that raised it has come down; then all evidence begins again. While it
 stands, nothing is learnt, and what was learnt since the change is taken back: the change stays visible, and ends with
@@ -11,7 +12,7 @@ its end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,12 +21,14 @@ from modelward.drift.evidence import LOWERED, Evidence
 from modelward.drift.ranks import BINS, Bins, Ranks
 from modelward.drift.samples import Recent, Reservoir
 from modelward.drift.signals import Signals
-from modelward.drift.table import Column, Doubles, Kind, Table
+from modelward.drift.table import Column, Doubles, Kind, Table, silence, silent
 
 LEARNT_FROM = 1024
 BLOCK, LARGEST_BLOCK = 64, 256
 LONGEST_WAIT = 10.0
 """Seconds after which a block is judged with the rows that there are."""
+FEWEST_ASKING = 0.5
+"""Of the identities of the last rows, for a column to count."""
 SHARES = 2.0
 """Of an identity in a block, as a multiple of its equal share."""
 
@@ -119,10 +122,24 @@ class Watch:
         self.left_out += len(table) - len(kept)
         return kept
 
+    def _counting(self, table: Table) -> Table:
+        """With columns silent that too few ask for."""
+        if not self.recent.has_silent and not silent(table.values).any():
+            return table
+        last = self.recent.table()
+        identity = np.concatenate([last.identity, table.identity])
+        told = ~silent(np.concatenate([last.values, table.values]))
+        order = np.argsort(identity, kind="stable")
+        begins = np.flatnonzero(np.diff(identity[order], prepend=identity[order][:1] + 1))
+        few = np.logical_or.reduceat(told[order], begins, axis=0).mean(axis=0) < FEWEST_ASKING
+        values = table.values.copy()
+        silence(values, np.repeat(few[None], len(values), axis=0))
+        return replace(table, values=values)
+
     def _learn(self, table: Table) -> None:
-        half = len(table) // 2
-        self.signals = Signals.learn(table.of(np.arange(half)), self.rng)
-        first = self.signals.bins(self.signals.matrix(table.of(np.arange(half, len(table)))))
+        half, counting = len(table) // 2, self._counting(table)
+        self.signals = Signals.learn(counting.of(np.arange(half)), self.rng)
+        first = self.signals.bins(self.signals.matrix(counting.of(np.arange(half, len(table)))))
         self.ranks = Ranks(np.zeros((len(self.signals.all), BINS), np.int64), self.rng)
         self.ranks.levels(first, learn=True)
         self.evidence = self._no_evidence()
@@ -134,7 +151,7 @@ class Watch:
 
     def _judge(self, table: Table) -> None:
         assert self.signals is not None and self.ranks is not None and self.evidence is not None
-        bins = self.signals.bins(self.signals.matrix(table))
+        bins = self.signals.bins(self.signals.matrix(self._counting(table)))
         levels = self.ranks.levels(bins, learn=self.raised is None)
         for i, column in enumerate(self.columns):
             if column.kind is Kind.P_VALUE:
@@ -156,7 +173,7 @@ class Watch:
         """Of the last rows, as far as they are kept."""
         assert self.signals is not None
         last = self.recent.table()
-        return self.signals.bins(self.signals.matrix(last.of(last.time >= since)))
+        return self.signals.bins(self.signals.matrix(self._counting(last.of(last.time >= since))))
 
     def _seen(self, table: Table) -> None:
         self.rows += len(table)

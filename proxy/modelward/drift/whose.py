@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from math import log
 
 from modelward.drift.cause import Cause
+from modelward.drift.table import silent
 from modelward.drift.watch import Watch
 
 QUIET = 0.5
@@ -28,8 +29,8 @@ def cause(version: str, watched: Mapping[str, Sides]) -> Cause:
     if any(other.raised is not None for other in others):
         return Cause.WORLD
     assert outputs is not None and outputs.raised is not None
-    took = rows_since(outputs, outputs.raised.since, outputs.raised.at)
-    told = [other for other in others if _is_quiet(other) and rows_since(other, outputs.raised.since) >= took]
+    took = rows_since(outputs, outputs, outputs.raised.since, outputs.raised.at)
+    told = [other for other in others if _is_quiet(other) and rows_since(other, outputs, outputs.raised.since) >= took]
     return Cause.OWN if told and "inputs" in sides and _is_quiet(sides["inputs"]) else Cause.UNCLEAR
 
 
@@ -37,8 +38,15 @@ def _raised(sides: Sides, side: str) -> bool:
     return side in sides and sides[side].raised is not None
 
 
-def rows_since(watch: Watch, since: float, until: float = float("inf")) -> int:
-    times = watch.recent.table().time
+def rows_since(watch: Watch, raised: Watch, since: float, until: float = float("inf")) -> int:
+    """Of the watch, those that say something of the signal which the other has raised an alarm for."""
+    assert raised.raised is not None
+    last, first = watch.recent.table(), raised.raised.first
+    # what is made of several columns is told by rows that are silent in none
+    quiet = silent(last.values)
+    if first < len(raised.columns):
+        quiet = quiet[:, [column == raised.columns[first] for column in watch.columns]]
+    times = last.time[~quiet.any(axis=1)]
     return int(((times >= since) & (times <= until)).sum())
 
 

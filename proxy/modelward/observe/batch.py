@@ -17,12 +17,13 @@ from modelward.observe.source import Source, Tensor
 from modelward.rpc.contents import AnswerProblem, Array, decode, decode_contents
 from modelward.rpc.protocol import DecodeError, message_class
 from modelward.tensors import DATATYPES
-from modelward_native.observe.reader import REQUEST, ROW, Group
+from modelward_native.observe.reader import CUT_ANSWER, CUT_INPUTS, REQUEST, ROW, Group
 
 REQUEST_DTYPE = np.dtype(list(REQUEST))
 ROW_DTYPE = np.dtype(list(ROW))
 _TENSOR = struct.Struct("<IIQ")  # mw_observed_tensor
 _ANSWER = message_class("inference.ModelInferResponse")
+LAST_BIT = 63  # of `unasked` in mw_observed
 
 MOST_BYTES = 1 << 20
 """Of the requests of one piece, as they came."""
@@ -155,6 +156,21 @@ class Batch:
     def answered_by(self) -> npt.NDArray[np.uint8]:
         """modelward_native.observe.reader.BY_MODEL, BY_FALLBACK or REFUSED."""
         return self.requests["answered_by"][self.request]
+
+    @property
+    def inputs_kept(self) -> npt.NDArray[np.bool_]:
+        """Whether the inputs are here as they came, where they are kept at all."""
+        kept: npt.NDArray[np.bool_] = (self.requests["cut"] & CUT_INPUTS) == 0
+        return kept[self.request]
+
+    @property
+    def outputs_asked(self) -> npt.NDArray[np.bool_]:
+        """(rows, outputs): whether the client asked for it as it is declared, and the whole answer is here."""
+        bits = np.minimum(np.arange(len(self.source.outputs)), LAST_BIT).astype(np.uint64)
+        asked = (self.requests["unasked"][:, None] >> bits & np.uint64(1)) == 0
+        whole = (self.requests["cut"] & CUT_ANSWER) == 0
+        told: npt.NDArray[np.bool_] = asked & whole[:, None]
+        return told[self.request]
 
     @property
     def weight(self) -> Doubles:

@@ -26,13 +26,18 @@ def tell(events: Iterable[DriftEvent], recorder: Recorder) -> None:
         if event.raised:
             how = f"modelward drift report --model {event.model} tells more"
             log.warning("%s: its %s changed since %s, first seen in %s; %s", where, what, since, event.first, how)
+        elif event.lost:
+            log.warning(
+                "%s: its %s changed since %s, and that is not judged any more: %s", where, what, since, event.lost
+            )
         else:
             log.warning("%s: its %s been as before %s again", where, what, since)
+        lost = {"lost": event.lost} if event.lost else {}
         record = automatic(
             "drift.raised" if event.raised else "drift.ended",
             model=event.model,
             version=event.version,
             digest=event.digest,
-            figures={"side": event.side, "signal": event.first, "since": since},
+            figures={"side": event.side, "signal": event.first, "since": since, **lost},
         )
         recorder.note(record)

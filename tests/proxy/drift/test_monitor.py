@@ -11,6 +11,7 @@ from modelward.drift.cause import Cause
 from modelward.drift.monitor import MOST_VERSIONS, ROWS_A_SECOND, DriftMonitor
 from modelward.observe.source import Source, Tensor
 from modelward_native.observe.reader import BY_FALLBACK, BY_MODEL, REFUSED
+from tests.e2e.messages import RESPONSE
 from tests.proxy.capture.made import batch_of
 
 SOURCE = Source("m", "1", "abcd", 1.0, (Tensor("x", "FP32", (-1, 3)),), (Tensor("y", "FP32", (-1, 2)),), True)
@@ -136,6 +137,85 @@ def test_other_files_and_other_settings_begin_again():
     traffic.send(20)
     traffic.send(1, source=replace(SOURCE, digest="ef"))
     assert traffic.report()["state"] == "learning" and traffic.report()["digest"] == "ef"
+
+
+def test_clients_that_ask_one_version_for_less_do_not_have_it_taken_back():
+    """Three of thirteen ask version 2 for one output alone. Its answers are as before."""
+    traffic, both = Traffic(), (*SOURCE.outputs, Tensor("z", "FP32", (-1, 1)))
+    for i in range(40):
+        for number in "12":
+            rows = traffic.rng.normal(size=(BLOCK, 3)).astype(np.float32)
+            identity = np.arange(BLOCK) % 13
+            less = (identity < 3) & (number == "2") & (i >= 24)
+            source = replace(SOURCE, version=number, outputs=both)
+            batch = batch_of([{"x": row[None]} for row in rows], source, p_value=np.nan, unasked=less * 2)
+            batch.requests["at"] = (i + 1) * 10**9 + np.arange(BLOCK)
+            batch.requests["identity"] = identity
+            answers = [answered(row, None if gone else row[2]) for row, gone in zip(rows, less, strict=True)]
+            traffic.monitor.take(replace(batch, raw_answers=tuple(answers)))
+    assert traffic.report("2")["outputs"]["rows"] > 38 * BLOCK
+    assert traffic.report("2")["outputs"]["state"] == "quiet" and traffic.monitor.cause("m", "2") is Cause.NONE
+
+
+def answered(row, z):
+    made = RESPONSE()
+    for name, value in (("y", row[:2]), ("z", z)):
+        if value is not None:
+            array = np.asarray(value, np.float32).reshape(1, -1)
+            made.outputs.add(name=name, datatype="FP32", shape=array.shape)
+            made.raw_output_contents.append(array.tobytes())
+    return bytes(made.SerializeToString())
+
+
+def test_one_request_for_fewer_outputs_does_not_make_an_alarm_vanish():
+    traffic = Traffic()
+    traffic.send(24)
+    traffic.send(6, answer=worse)
+    assert traffic.report()["outputs"]["state"] == "moved"
+    rows = traffic.report()["outputs"]["rows"]
+    traffic.send(1, unasked=1, answer=lambda rows: rows)
+    told = traffic.report()["outputs"]
+    assert told["state"] == "moved" and told["rows"] == rows
+    assert [each.raised for each in traffic.monitor.events()] == [True]
+
+
+def test_an_output_that_is_not_in_answers_any_more_is_drift():
+    traffic = Traffic()
+    source = replace(SOURCE, outputs=(Tensor("y", "FP32", (-1, 2)), Tensor("z", "FP32", (-1, 1))))
+    for i in range(34):
+        rows = traffic.rng.normal(size=(BLOCK, 3)).astype(np.float32)
+        batch = batch_of([{"x": row[None]} for row in rows], source, p_value=np.nan)
+        batch.requests["at"] = (i + 1) * 10**9 + np.arange(BLOCK)
+        batch.requests["identity"] = np.arange(BLOCK) % 13
+        answers = [answered(row, row[2] if i < 24 else None) for row in rows]
+        traffic.monitor.take(replace(batch, raw_answers=tuple(answers)))
+    moved = {each["name"] for each in traffic.report()["outputs"]["signals"] if each["moved"]}
+    assert "z" in moved
+
+
+def test_an_alarm_that_is_given_up_is_told(caplog):
+    for change in (
+        {"source": replace(SOURCE, digest="ef")},
+        {"source": replace(SOURCE, outputs=(Tensor("y", "FP32", (-1, 3)),))},
+    ):
+        traffic = Traffic()
+        traffic.send(24)
+        traffic.send(6, answer=worse)
+        assert [each.raised for each in traffic.monitor.events()] == [True]
+        with caplog.at_level("INFO", "modelward.drift"):
+            traffic.send(1, **change)
+        (lost,) = traffic.monitor.events()
+        assert (lost.side, lost.raised) == ("outputs", False) and lost.lost
+        assert "what was learnt is given up" in caplog.text
+        caplog.clear()
+
+
+def test_an_alarm_of_a_model_that_is_not_watched_any_more_is_told():
+    traffic = Traffic()
+    traffic.send(24)
+    traffic.send(6, answer=worse)
+    traffic.monitor.keep({})
+    assert [(each.raised, bool(each.lost)) for each in traffic.monitor.events()] == [(True, False), (False, True)]
 
 
 def test_models_that_are_not_watched_are_not_looked_at_and_soon_forgotten():

@@ -1,14 +1,26 @@
 import numpy as np
 import pytest
 
-from modelward.drift.bets import BETS, LEVELS, TAIL, WIDTHS, LearntBets, fixed_tables, level_of, tolerant, weights
+from modelward.drift.bets import (
+    BETS,
+    LEVELS,
+    TAIL,
+    UNRANKED,
+    WIDTHS,
+    LearntBets,
+    fixed_tables,
+    level_of,
+    tolerant,
+    weights,
+)
 from modelward.drift.evidence import Evidence
-from modelward.drift.ranks import BINS, GROUP, Ranks
+from modelward.drift.ranks import BINS, GROUP, UNSEEN, Ranks
 
 
 def slow_ranks(counts, bins, draws):
     """One row after the other."""
     counts, found = counts.copy(), []
+    bins = bins[:, : draws.shape[1]]
     for row, random in zip(bins, draws, strict=True):
         ranks = []
         for signal, bin_ in enumerate(row):
@@ -30,6 +42,26 @@ def test_a_batch_is_ranked_as_its_rows_one_after_the_other(count):
     draws = np.random.default_rng(7).random((groups * GROUP, 3))[:count]
     assert (ranks.levels(bins, learn=True) == slow_ranks(counts, bins, draws)).all()
     assert ranks.counts.sum() == counts.sum() + bins.size
+
+
+def test_what_is_unseen_is_as_if_its_row_had_not_come_for_that_signal():
+    rng = np.random.default_rng(1)
+    counts, bins = rng.integers(0, 5, (2, BINS)), rng.integers(0, BINS, (75, 2)).astype(np.uint8)
+    unseen = rng.random(75) < 0.4
+    unseen[0] = True
+    bins[unseen, 1] = UNSEEN
+    draws = np.random.default_rng(7).random((96, 2))[:75]
+    ranks = Ranks(counts.copy(), np.random.default_rng(7))
+    levels = ranks.levels(bins, learn=True)
+    assert (levels[:, 0] == slow_ranks(counts, bins, draws[:, :1])[:, 0]).all()
+    assert (levels[unseen, 1] == UNRANKED).all()
+    assert (levels[~unseen, 1] == slow_ranks(counts[1:], bins[~unseen, 1:], draws[~unseen, 1:])[:, 0]).all()
+    assert ranks.counts.sum() == counts.sum() + 75 + (~unseen).sum()
+    ranks.forget(bins)
+    assert (ranks.counts == counts).all()
+    evidence = Evidence(2, 1e7, 0.005)
+    evidence.add(np.full((50, 2), UNRANKED, np.uint8), 50, 0.0)
+    assert evidence.nats() == pytest.approx(np.log(50))
 
 
 def test_ranks_are_uniform_and_independent_from_the_first_row_on_whatever_is_ranked():

@@ -4,7 +4,7 @@ import pytest
 from modelward.drift.report import side_of
 from modelward.drift.samples import KEPT, Recent, Reservoir
 from modelward.drift.signals import Signals
-from modelward.drift.table import Column, Kind
+from modelward.drift.table import Column, Kind, silence
 from modelward.drift.watch import LEARNT_FROM, LONGEST_WAIT, Watch, fair
 from tests.proxy.drift.made import NAMES, feed, rows, table, watching
 
@@ -182,3 +182,68 @@ def test_odd_columns_are_watched_too():
     assert watch.raised is None and not watch.is_learning
     assert {each["name"] for each in side_of(watch)["signals"]}
     assert Signals.learn(table(odd(600)), rng).all[0].bins(np.array([4.9, 5.0, 5.1])).tolist() == [1, 2, 3]
+
+
+ASKED_LESS = [3, 4, 5]
+
+
+def asked_less(values, who):
+    """Of the rows `who` the last columns were not asked for."""
+    for column in ASKED_LESS:
+        silence(values[:, column], who)
+    return values
+
+
+def test_clients_that_ask_for_less_are_no_drift_of_what_they_leave_out():
+    """A third of all rows begins to ask for half of the columns; then what the others ask for changes, and is found."""
+    watch, rng = watching(false_alarms=1000), np.random.default_rng(8)
+    identity = np.arange(64) % 30
+    for i in range(60):
+        watch.add(table(asked_less(rows(rng, 64), identity < 10), identity=identity, begin=4096.0 + 64 * i))
+    assert watch.raised is None
+    since = 4096.0 + 64 * 60
+    for i in range(20):
+        values = rows(rng, 64)
+        values[:, 4] += 3.0
+        watch.add(table(asked_less(values, identity < 10), identity=identity, begin=since + 64 * i))
+    assert watch.raised is not None and abs(watch.raised.since - since) <= 256
+    moved = next(each for each in side_of(watch)["signals"] if each["name"] == "x4")
+    assert moved["moved"] and moved["after"]["missing"] == 0
+    assert sum(bar["after"] for bar in moved["bars"]) == pytest.approx(1)
+
+
+def test_what_few_identities_ask_for_is_not_judged_by_their_rows_alone():
+    """One of thirty asks for what all others leave out, and sends something else for it, in blocks of its own too."""
+    watch, rng = Watch(NAMES, 1000, 0.005), np.random.default_rng(9)
+    identity = np.arange(64) % 30
+    for i in range(60):
+        values = asked_less(rows(rng, 64), identity > 0)
+        watch.add(table(values, identity=identity, begin=4096.0 + 128 * i))
+        alone = rows(rng, 64)
+        alone[:, ASKED_LESS] += 0.2 * i
+        for column in range(3):
+            silence(alone[:, column], np.ones(64, bool))
+        watch.add(table(alone, identity=np.zeros(64), begin=4096.0 + 128 * i + 64))
+    assert watch.raised is None
+
+
+def test_without_change_silent_cells_make_no_more_alarms_than_stated():
+    """3 watches of 20,000 rows at 1 in 10,000, of which every other row is silent in half of the columns."""
+    alarms = 0
+    for seed in range(3):
+        rng = np.random.default_rng(200 + seed)
+        watch = Watch(NAMES, 10_000, 0.0, seed)
+        for begin in range(0, 20_000, 2000):
+            before = watch.raised
+            values = rows(rng, 2000)
+            watch.add(table(asked_less(values, rng.random(2000) < 0.5), begin=float(begin)))
+            alarms += watch.raised is not None and before is None
+    assert alarms <= 3
+
+
+def test_columns_that_no_row_has_said_anything_of_are_watched_without_alarm():
+    watch, rng = Watch(NAMES, 1e5, 0.005), np.random.default_rng(0)
+    for i in range(40):
+        watch.add(table(asked_less(rows(rng, 64), np.ones(64, bool)), begin=64.0 * i))
+    assert not watch.is_learning and watch.raised is None
+    assert {each["name"] for each in side_of(watch)["signals"]}

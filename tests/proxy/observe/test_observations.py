@@ -35,6 +35,9 @@ def described(server: EmbeddedServer, name: str, share: float = 1.0, most: int =
     """Has the model observed, and returns what it is described as."""
     tensor = Tensor("x", "FP32", (-1, FEATURES)), Tensor("y", "FP32", (-1, FEATURES))
     layout: tuple[tuple[str, int, int], ...] | None = None if name == "plain" else (("x", 0, FEATURES),)
+    if name == "mlp":
+        tensor = Tensor("input", "FP32", (-1, FEATURES)), Tensor("label", "INT64", (-1,))
+        tensor, layout = (*tensor, Tensor("probabilities", "FP32", (-1, 2))), None
     if name == "texts":
         tensor = Tensor("text", "BYTES", (-1, 2)), Tensor("echo", "BYTES", (-1, 2))
         layout = (("text", CATEGORIES, 2),)
@@ -57,13 +60,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
         "models__falling__anomaly": "{mode: fallback}",
         "models__falling__fallback": "[{value: {y: [[7, 7, 7, 7]]}}]",
     }
-    with serving(root, dict.fromkeys(MODELS, models.add_one()) | {"texts": models.strings()}, **settings) as running:
+    others = {"texts": models.strings(), "mlp": models.mlp(FEATURES)}
+    with serving(root, dict.fromkeys(MODELS, models.add_one()) | others, **settings) as running:
 
         async def begin() -> None:
             native = running.application.server
             assert native is not None
             native.observe(1 << 20)
-            for name in (*MODELS, "texts"):
+            for name in (*MODELS, "texts", "mlp"):
                 described(running, name, most=512 if name == "small" else 65536)
             native.serve(native.directory, None)
 
@@ -238,3 +242,12 @@ def test_a_description_that_cannot_be_read_says_so():
     for bad in (b"", b"{}", b"[]", b"{", good.encode().replace(b'"description": 1', b'"description": 2')):
         with pytest.raises(SourceError):
             Source.decode(bad)
+
+
+def test_outputs_that_a_client_did_not_ask_for_are_told(server: EmbeddedServer, seen: list[Batch]):
+    with Stub(server.grpc) as stub:
+        for outputs in ((), ("probabilities",), ("label",), ("probabilities", "label")):
+            stub.infer(request("mlp", {"input": rows(1)}, outputs=outputs))
+    wait_until(lambda: sum(map(len, seen)) == 4, "four rows")
+    asked = [row for batch in seen for row in batch.outputs_asked.tolist()]
+    assert asked == [[True, True], [False, True], [True, False], [True, True]]
