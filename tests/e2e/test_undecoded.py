@@ -562,3 +562,22 @@ def test_a_signature_that_is_told_after_the_start_is_announced_and_used(caplog: 
         peer.methods[METADATA] = metadata(inputs=[GOOD], outputs=[GOOD])
         wait_until(lambda: "before no signature is known, requests pass undecoded" in caplog.text, "the announcement")
         assert refused(stub, request("plain", {"anything": ROW})).reason == "INVALID_INPUT"
+
+
+def test_an_upstream_cannot_say_that_a_guard_has_acted() -> None:
+    """Its parameters pass but for those that are ours; what is malformed passes as it came."""
+    told = RESPONSE(model_name="plain", raw_output_contents=[b"1234"])
+    usual = told.SerializeToString()
+    told.parameters["modelward_fallback"].string_param = "deadline"
+    told.parameters["modelward_anomaly_score"].double_param = 3.0
+    told.parameters["theirs"].string_param = "kept"
+    twice = b"\x22\x1c\x0a\x05other\x0a\x13modelward_fallback2"  # an entry with two keys
+    answers = [told.SerializeToString(), twice + usual, twice + usual + b"\xff\xff"]
+    peer = Plain(ModelInfer=lambda message, context: answers[len(peer.seen) - 1])
+    with guarded(peer) as (_, stub):
+        seen = [stub.channel.unary_unary(INFER)(named(), timeout=TIMEOUT) for _ in answers]
+    assert {name: each.string_param for name, each in RESPONSE.FromString(seen[0]).parameters.items()} == {
+        "theirs": "kept"
+    }
+    assert RESPONSE.FromString(seen[0]).raw_output_contents == [b"1234"]
+    assert seen[1:] == [usual, usual + b"\xff\xff"]

@@ -3,13 +3,14 @@
 There are three tables. A call goes through the first when its headers are complete. Each message of an inference goes through the
 second. Each exchange goes through the third when it ends, in whatever way. Each stage is a module in modelward_native/stages.
 """
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset
 
 from modelward_native.request.answer cimport mw_answer_learn
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.wire.types cimport Stream
 from modelward_native.request.model cimport STAGE_ACCESS, STAGE_DECODE, STAGE_LIMIT, STAGE_SCORE, Fallback
+from modelward_native.request.own_parameters cimport mw_drop_own_parameters
 from modelward_native.request.reply cimport reply_from_upstream
 from modelward_native.request.state cimport State
 from modelward_native.request.streams cimport begin_body, refuse_call
@@ -44,6 +45,7 @@ from modelward_native.stages.timeout cimport timeout
 from modelward_native.stages.watch cimport watch
 from modelward_native.telemetry.histogram cimport mw_histogram_record_ns
 from modelward_native.timer.clock cimport mw_now_ns
+from modelward_native.wire.grpc cimport write_prefix
 from modelward_native.wire.headers cimport refuses_us
 from modelward_native.wire.inflater cimport packed_free
 from modelward_native.wire.holding cimport release as release_buffer
@@ -53,6 +55,7 @@ cdef enum:
     UNCOUNTED = -2                # its time is in no metric
     UNTIMED = -1                  # counted with the next stage that has a metric, or not at all
     MOST_STAGES = 16              # of a phase
+    PREFIX = 5                    # bytes before a message, of gRPC
 
 # A stage of a call or a message returns an enum Step. A stage of completion returns False to stop: a fallback was started, and
 # completion begins again when it has answered.
@@ -246,6 +249,16 @@ cdef void answered(State server, Exchange *x, Buffer *answer, int64_t now) noexc
     complete(server, x, &r, now)
 
 
+cdef void drop_own_parameters(Buffer *framed) noexcept:
+    """What says that a guard has acted is ours to say. A packed message is the client's to read."""
+    cdef size_t size = 0
+    if framed.size > PREFIX and framed.data[0] == 0:
+        size = mw_drop_own_parameters(framed.data + PREFIX, framed.size - PREFIX)
+        if size != framed.size - PREFIX:
+            framed.size = PREFIX + size
+            write_prefix(framed.data, False, <uint32_t>size)
+
+
 cdef void answered_upstream(State server, Exchange *x, Buffer *framed, Buffer *initial, Ending *ending, int64_t now) noexcept:
     """The upstream's bytes as they came. What the guards add to the answer is appended."""
     cdef Result r
@@ -253,6 +266,7 @@ cdef void answered_upstream(State server, Exchange *x, Buffer *framed, Buffer *i
     memset(&r, 0, sizeof(r))
     r.answer = framed
     if x.mirrors == NULL:
+        drop_own_parameters(framed)
         if x.model != x.asked:
             by = &x.asked.fallbacks[x.tried - 1]
         mw_answer_learn(x.model.answers, framed.size, x.rows)
