@@ -13,13 +13,16 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+import grpc
+import numpy as np
 import pytest
 import trustme
 
 from tests import models
 from tests.certificates import authority_file, write_pair
 from tests.commands import modelward
-from tests.support import serve_process
+from tests.e2e.messages import Stub, refused, request
+from tests.support import ServerProcess, serve_process
 from tests.tokens import ISSUER, Issuer
 
 SECONDS = 120.0
@@ -86,6 +89,9 @@ def test_users_of_the_machine_may_do_what_their_bindings_say(folder: Path, root:
   bindings:
     - {{user: {os.getuid()}, roles: [administrator, operator]}}
     - {{group: {OTHER_GID}, roles: [viewer], models: ["fraud-*"]}}
+models:
+  fraud-a: {{detection: {{mode: observe}}}}
+  other: {{detection: {{mode: observe}}}}
 """
     config = configured(folder, root, bindings)
     with serve_process("--config", config, "--set", f"listen.admin={admin}") as server:
@@ -110,9 +116,24 @@ def test_users_of_the_machine_may_do_what_their_bindings_say(folder: Path, root:
         (who,) = as_another(["whoami", *at, "--json"])
         assert answer(who)["grants"][0]["roles"] == ["viewer", "operator"]
         assert server.metric("modelward_operator_calls_denied_total", verb="restart", cause="denied") == 1
+        is_no_way_around_what_holds_for_all(server, at)
         drained = modelward("drain", "--wait", *at)
         assert (drained.returncode, "draining: not ready any more; 0 requests" in drained.stdout) == (0, True)
         assert server.process.wait(SECONDS) == 0
+
+
+def is_no_way_around_what_holds_for_all(server: ServerProcess, at: tuple[str, str]) -> None:
+    """An operator of one model sees and weakens no restriction for all models, nor one of another model."""
+    restrict = ("identities", "restrict", "127.0.0.1", "--step")
+    assert modelward(*restrict, "block", *at).returncode == 0
+    assert modelward(*restrict, "round", "--model", "other", *at).returncode == 0
+    (theirs,) = as_another([*restrict, "tag", "--model", "fraud-a", *at, "--json"])
+    assert [(each["model"], each["step"]) for each in answer(theirs)["restrictions"]] == [("fraud-a", "tag")]
+    asked = request("fraud-a", {"x": np.zeros((1, 4), np.float32)})
+    with Stub(server.grpc) as stub:
+        assert refused(stub, asked).code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert modelward(*restrict, "tag", "--model", "fraud-a", *at).returncode == 0
+        assert stub.infer(asked).outputs
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 from modelward.admin.authorization import OperatorCall
 from modelward.admin.limit_calls import MOST_SECONDS
@@ -16,7 +16,7 @@ from modelward.audit.record import human
 from modelward.config.detection import Step
 from modelward.config.operators import LONGEST
 from modelward.detect.progress import PHASES, Progress
-from modelward.detect.restriction import ALL, Restriction, is_network, where
+from modelward.detect.restriction import ALL, STEPS, Restriction, is_network, where
 from modelward.detect.suspects import Suspect, Suspects
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import check_reason
@@ -24,7 +24,6 @@ from modelward.rpc.protocol import Code, Message, RpcError, clip
 from modelward.suggest import suggestion
 
 TOLD, MOST_TOLD = 50, 1000
-STEPS: tuple[Step, ...] = get_args(Step)
 
 
 class IdentityCalls:
@@ -49,7 +48,8 @@ class IdentityCalls:
         call.demand("restrict", model or None)
         restrictions = self._server.restrictions
         try:
-            restriction = _restriction(name, model, request, call.actor)
+            above = call.rights.may(call.operator, "restrict", None).allowed
+            restriction = replace(_restriction(name, model, request, call.actor), above=above)
             doubts = restrictions.doubts(name, model)
             asked = human(
                 "identity.restrict",
@@ -67,7 +67,7 @@ class IdentityCalls:
             held = await recorded(self._server.trail, asked, act, lambda held: {"after": _held(held)})
         except ProblemsFound as found:
             return message("RestrictIdentityResponse", problems=problems_of(found.problems))
-        return message("RestrictIdentityResponse", restrictions=_messages(held), notes=problems_of(doubts))
+        return message("RestrictIdentityResponse", restrictions=_messages(_seen(held, call)), notes=problems_of(doubts))
 
     async def pardon(self, request: Any, call: OperatorCall) -> Message:
         every, model = bool(request.all), _model(request)
@@ -169,10 +169,14 @@ def _visible(found: Suspects, call: OperatorCall) -> Suspects:
         suspects=[each for each in found.suspects if each.model and call.sees(each.model)],
         steps={},
         watched=[name for name in found.watched if call.sees(name)],
-        restrictions=[each for each in found.restrictions if each.model != ALL and call.sees(each.model)],
+        restrictions=_seen(found.restrictions, call),
         evicted=0,
         learning=[each for each in found.learning if call.sees(each.model)],
     )
+
+
+def _seen(restrictions: Iterable[Restriction], call: OperatorCall) -> list[Restriction]:
+    return [each for each in restrictions if call.sees(each.model or None)]
 
 
 def _held(restrictions: Iterable[Restriction]) -> dict[str, Any]:

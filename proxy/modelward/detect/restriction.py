@@ -5,11 +5,13 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import get_args
 
 from modelward.config.access import SOURCES
 from modelward.config.detection import Step
 
 ALL = ""  # in the place of a model: every model that watches identities
+STEPS: tuple[Step, ...] = get_args(Step)
 KINDS = {"jwt": "token"}
 """What operators call what proves a name, where the configuration has another word."""
 ADDRESS = "address"
@@ -30,7 +32,8 @@ class Known:
 @dataclass(frozen=True)
 class Restriction:
     """identity: a name, by whatever proves it, or the address of callers without one. until: seconds since 1970. by:
-    who has set it."""
+    who has set it. above: whether that operator may restrict for all models: what is said of one model counts before
+    what is said of all."""
 
     identity: str
     model: str
@@ -38,6 +41,7 @@ class Restriction:
     until: float
     by: str = ""
     reason: str = ""
+    above: bool = True
 
     @property
     def where(self) -> str:
@@ -50,6 +54,13 @@ def is_network(name: str) -> bool:
         return "/" in name and bool(ipaddress.ip_interface(name))
     except ValueError:
         return False
+
+
+def ruling(of_all: Restriction | None, of_one: Restriction) -> Restriction:
+    """Which of two counts for one model: the stronger where an operator of some models has set that of the one."""
+    if of_all is None or of_one.above or STEPS.index(of_one.step) >= STEPS.index(of_all.step):
+        return of_one
+    return of_all
 
 
 def where(identity: str, model: str) -> str:

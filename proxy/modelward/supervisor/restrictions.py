@@ -11,7 +11,7 @@ from modelward.admin.operator import NotNow
 from modelward.audit.record import automatic
 from modelward.audit.recorder import Recorder
 from modelward.config.schema import Config
-from modelward.detect.restriction import ALL, Known, Restriction, callers_of, where
+from modelward.detect.restriction import ALL, Known, Restriction, callers_of, ruling, where
 from modelward.problem import Problem, ProblemsFound
 from modelward.suggest import suggestion
 from modelward.supervisor.doubtful_names import doubt
@@ -178,7 +178,7 @@ class Restrictions:
             raise ProblemsFound([Problem("identities are not watched", where(identity, model), how=how)])
 
     def _ordered(self) -> Iterable[Restriction]:
-        """Those of all models first: what is said of one model counts before."""
+        """Those of all models first: `ruling` takes them so."""
         return sorted(self.restrictions.values(), key=lambda each: each.model != ALL)
 
     def _keys(self, identity: str, model: str) -> dict[int, Known]:
@@ -195,16 +195,18 @@ class Restrictions:
         suspicion, now = self.suspicion(), time.monotonic_ns()
         if suspicion is None:
             return False
-        wanted = {
-            key: (each.step, each.until) for each in self._ordered() for key in self._keys(each.identity, each.model)
-        }
+        wanted: dict[int, Restriction] = {}
+        for each in self._ordered():
+            for key in self._keys(each.identity, each.model):
+                wanted[key] = ruling(wanted.get(key), each)
         since_1970 = time.time()
         for key in [*self._held]:
             if key not in wanted:
                 suspicion.pin(key, LET_GO, now)
                 del self._held[key]
         fits = True
-        for key, (step, until) in wanted.items():
+        for key, counts in wanted.items():
+            step, until = counts.step, counts.until
             if self._held.get(key) == (step, until):
                 continue
             if suspicion.pin(key, step, now, now + int((until - since_1970) * 1e9)):

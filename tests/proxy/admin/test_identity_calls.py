@@ -1,11 +1,14 @@
 """Identities that operators look at, restrict and pardon over the admin API."""
 
 import time
+from types import SimpleNamespace
 
 import grpc
 import pytest
 
+from modelward.admin.identity_calls import _seen
 from modelward.admin.limit_calls import MOST_SECONDS
+from modelward.detect.restriction import Restriction
 from tests.proxy.admin.test_server import Played, code_of, method, talk
 
 GOOD = {"name": "team-a", "model": "a", "step": "round", "seconds": 60.0, "reason": "a reason"}
@@ -50,6 +53,12 @@ def test_suspects_of_a_model_that_watches_no_identity_are_a_problem() -> None:
         assert operator.asked is None
 
     talk(test)
+
+
+def test_an_answer_tells_only_restrictions_that_the_operator_may_see() -> None:
+    some = [Restriction("team-a", model, "tag", 0.0) for model in ("", "a", "b")]
+    for sees, seen in ((lambda model: model == "a", ["a"]), (lambda model: True, ["", "a", "b"])):
+        assert [each.model for each in _seen(some, SimpleNamespace(sees=sees))] == seen  # type: ignore[arg-type]
 
 
 def test_a_pardon_says_how_much_was_forgotten() -> None:
