@@ -123,7 +123,7 @@ def test_what_is_captured_is_counted_and_told(server: ServerProcess, folder: Pat
     assert "m: capture: 1 of the requests; detection: observe; outputs: y range" in status.stdout
 
 
-def test_a_training_set_is_built_of_what_a_server_has_captured(server: ServerProcess, folder: Path):
+def test_a_training_set_is_built_of_what_a_server_has_captured(server: ServerProcess, folder: Path, key: str):
     random = np.random.default_rng(0)
     labels = ["request_id,label"]
     with Stub(server.grpc) as stub:
@@ -131,8 +131,11 @@ def test_a_training_set_is_built_of_what_a_server_has_captured(server: ServerPro
             x = random.normal(size=(1, FEATURES)).astype(np.float32)
             stub.infer(request("m", {"x": x}, id=f"e{number}"))
             labels.append(f"e{number},{int(x[0, 0] > 0)}")
+        for number in (1, 60):
+            stub.infer(request("m", {"x": NORMAL}, id=f"e{number}"), metadata=[("x-api-key", key)])
+        labels.append("e60,1")
     (folder / "labels.csv").write_text("\n".join(labels))
-    wait_until(lambda: "e59" in {row["request_id"] for row in rows_of(folder, 60)}, "the last row")
+    wait_until(lambda: {"e59", "e60"} <= {row["request_id"] for row in rows_of(folder, 62)}, "the last rows")
 
     def told(*words: str) -> dict[str, Any]:
         done = modelward("capture", *words, "--model", "m", "--admin", server.admin, "--json")
@@ -140,12 +143,18 @@ def test_a_training_set_is_built_of_what_a_server_has_captured(server: ServerPro
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
-    assert told("label", str(folder / "labels.csv"))["matched"] >= 50
+    file = str(folder / "labels.csv")
+    refused = modelward("capture", "label", file, "--model", "m", "--admin", server.admin)
+    assert refused.returncode == 1
+    assert "61 labels do not say whose requests they are of" in refused.stderr
+    (whose,) = {row["identity"] for row in rows_of(folder, 62) if row["request_id"] == "e59"}
+    joined = told("label", file, "--identity", whose)
+    assert (joined["matched"], joined["ambiguous"], joined["unused"]) == (60, 0, 1)  # e60 is another caller's
     listed = told("list")
-    assert listed["labels"] == 60
+    assert listed["labels"] == 61
     assert {each["part"] for each in listed["captured"]} >= {"clean"}
     shown = told("show", "--limit", "1")["rows"][0]
-    assert shown["request_id"] == "e59"
+    assert shown["request_id"] == "e60"
     assert shown["input.x"][3] is None
     made = told("export", "--out", str(folder / "train.parquet"))
     table = pq.read_table(folder / "train.parquet")

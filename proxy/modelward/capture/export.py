@@ -115,6 +115,8 @@ def export(rows: pa.Table, joined: Joined, settings: Settings) -> Export:
         answered = rows["answered_by"].to_pylist()
         chosen.leave_out("not_answered", np.array([by != "model" for by in answered], bool))
         notes.append("there are no labels: whether any are wrong was not looked at")
+    if joined.unnamed:
+        notes.append(f"{joined.unnamed} labels do not say whose requests they are of, and were not used")
     before = influence.influence(identity[chosen.keep], names)
     points = duplicates.points(rows)
     cluster = duplicates.clusters(points.at, settings.seed)

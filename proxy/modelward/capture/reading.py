@@ -74,7 +74,7 @@ def read(files: Sequence[CapturedFile], wanted: Wanted, seed: int = 0) -> Read:
     newest = max(chosen, key=lambda file: file.modified, default=None)
     kinds = _kinds(newest) if newest is not None else {}
     for file in chosen:
-        table = _table(file)
+        table = table_of(file.path)
         if any(kinds.get(field.name, field.type) != field.type for field in table.schema):
             skipped["other_inputs"] = skipped.get("other_inputs", 0) + table.num_rows
             continue
@@ -94,6 +94,16 @@ def read(files: Sequence[CapturedFile], wanted: Wanted, seed: int = 0) -> Read:
     return Read(rows.combine_chunks(), skipped)
 
 
+def identities(files: Sequence[CapturedFile], most: int = 2) -> set[str]:
+    """Whose rows there are, of all times and parts; of more than `most`, some. Raises ProblemsFound."""
+    found: set[str] = set()
+    for file in files:
+        found |= {*table_of(file.path, ["identity"])["identity"].unique().to_pylist()}
+        if len(found) >= most:
+            break
+    return found
+
+
 def _may_hold(file: CapturedFile, wanted: Wanted) -> bool:
     """By the day, in UTC."""
     since = wanted.since.strftime("%Y-%m-%d") if wanted.since is not None else ""
@@ -108,25 +118,26 @@ def _in_time(table: pa.Table, wanted: Wanted) -> pa.Table:
     return table
 
 
-def _table(file: CapturedFile) -> pa.Table:
+def table_of(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Raises ProblemsFound."""
     try:
-        return pq.read_table(file.path, partitioning=None)
+        return pq.read_table(path, columns=columns, partitioning=None)
     except (OSError, pa.ArrowException) as error:
-        raise _unreadable(file, error) from error
+        raise _unreadable(path, error) from error
 
 
 def _rows_of(file: CapturedFile) -> int:
     try:
         return int(pq.read_metadata(file.path).num_rows)
     except (OSError, pa.ArrowException) as error:
-        raise _unreadable(file, error) from error
+        raise _unreadable(file.path, error) from error
 
 
 def _kinds(file: CapturedFile) -> dict[str, pa.DataType]:
     """Types by column; what a file has under another type is of another model in all but name."""
-    return {field.name: field.type for field in _table(file).schema}
+    return {field.name: field.type for field in table_of(file.path).schema}
 
 
-def _unreadable(file: CapturedFile, error: Exception) -> ProblemsFound:
+def _unreadable(path: Path, error: Exception) -> ProblemsFound:
     why = getattr(error, "strerror", None) or str(error)
-    return ProblemsFound([Problem("a captured file cannot be read", str(file.path), why, "Move it away")])
+    return ProblemsFound([Problem("a captured file cannot be read", str(path), why, "Move it away")])

@@ -37,12 +37,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     who.add_argument("who", nargs="+", metavar="HASH|IDENTITY", help="a hash of 16 digits, or the name of an identity")
     admin.add_arguments(who)
     label = actions.add_parser("label", help="add labels that arrive later", description=(
-        "Keeps labels beside the captured rows of a model. Exports join them by request or trace."
+        "Keeps labels beside the captured rows of a model. Exports join them by identity, and request or trace."
     ))  # fmt: skip
     capture_folder.add_arguments(label)
     label.add_argument(
-        "labels", type=Path, metavar="FILE", help="CSV or Parquet with label and request_id or trace_id, perhaps row"
+        "labels",
+        type=Path,
+        metavar="FILE",
+        help="CSV or Parquet with label and request_id or trace_id, perhaps row and identity",
     )
+    label.add_argument(
+        "--identity", metavar="HASH",
+        help="whose requests the labels are of, where the file has no column identity; any: of whichever sends the id",
+    )  # fmt: skip
     export = actions.add_parser("export", help="build a training set", description=(
         "Builds a training set of captured rows in which no identity has much influence, and tells what was left out "
         "of it and why."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,8 +43,9 @@ OF_IDENTITY = {
 
 def label(root: Path, arguments: argparse.Namespace) -> int:
     """0. Raises ProblemsFound."""
-    table = labels.read(arguments.labels)
-    found = reading.read(reading.find(root, arguments.model), Wanted(arguments.model, quarantine=True))
+    files = reading.find(root, arguments.model)
+    table = _named(labels.read(arguments.labels, arguments.identity), reading.identities(files), arguments.labels)
+    found = reading.read(files, Wanted(arguments.model, quarantine=True))
     joined = labels.join(found.rows, [table])
     labelled = labels.join(found.rows, [*labels.stored(root, arguments.model), table]).matched
     try:
@@ -76,11 +77,13 @@ def export(root: Path, arguments: argparse.Namespace) -> int:
     since, until = _moment(arguments.since, "--from"), _moment(arguments.until, "--to")
     wanted = Wanted(arguments.model, since, until, arguments.quarantine, arguments.max_rows or MOST_ROWS)
     with console(error=True).status("reading captured rows"):
-        read = reading.read(reading.find(root, arguments.model), wanted, arguments.seed)
-        tables = labels.stored(root, arguments.model)
+        files = reading.find(root, arguments.model)
+        read = reading.read(files, wanted, arguments.seed)
+        whose = reading.identities(files)
+        tables = [labels.named(table, whose) for table in labels.stored(root, arguments.model)]
         if arguments.labels is not None:
-            tables.append(labels.read(arguments.labels))
-        joined = labels.join(read.rows, tables)
+            tables.append((_named(labels.read(arguments.labels), whose, arguments.labels), 0))
+        joined = labels.join(read.rows, [table for table, _ in tables], sum(unnamed for _, unnamed in tables))
     settings = Settings(
         arguments.max_share_per_identity,
         arguments.max_per_cluster,
@@ -102,6 +105,16 @@ def export(root: Path, arguments: argparse.Namespace) -> int:
     else:
         _print(report)
     return 0
+
+
+def _named(table: pa.Table, identities: Collection[str], file: Path) -> pa.Table:
+    """Raises ProblemsFound where a label does not say whose request it is of, and it can be of several."""
+    known, unnamed = labels.named(table, identities)
+    if unnamed:
+        what = f"{unnamed:,} labels do not say whose requests they are of"
+        why = "Rows of several identities are captured, and a client may send the id of another's request"
+        raise ProblemsFound([Problem(what, str(file), why, labels.HOW_IDENTITY)])
+    return known
 
 
 def _moment(text: str | None, flag: str) -> datetime | None:

@@ -58,7 +58,7 @@ def show(root: Path, arguments: argparse.Namespace) -> int:
     for newest, path in sorted(((_newest(file.path), file.path) for file in chosen), reverse=True):
         if len(rows) == arguments.limit and newest <= rows[-1]["time"]:
             break
-        table = pq.read_table(path, partitioning=None).replace_schema_metadata(None)
+        table = reading.table_of(path).replace_schema_metadata(None)
         if arguments.identity is not None:
             table = table.filter(pc.equal(table["identity"], arguments.identity))
         order = pc.sort_indices(table, [("time", "descending")])[: arguments.limit]

@@ -40,6 +40,17 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("damage", ["it is cut off", "its values are others"])
+def test_a_file_that_cannot_be_read_is_named(root: Path, damage: str) -> None:
+    file = next(root.rglob("120100-bbbbbbbb.parquet"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2] if damage == "it is cut off" else whole[:4] + bytes(400) + whole[404:])
+    done = modelward("capture", "show", "--model", "m", "--folder", root)
+    assert done.returncode == 1
+    assert "problem: a captured file cannot be read" in done.stderr
+    assert file.name in "".join(done.stderr.split())
+
+
 def shown(root: Path, *more: str) -> list[str]:
     told = modelward("capture", "show", "--model", "m", "--folder", root, "--json", *more).stdout
     return [row["request_id"] for row in json.loads(told)["rows"]]
@@ -76,8 +87,9 @@ def test_what_can_find_or_write_nothing_is_wrong_usage(tmp_path: Path, arguments
 
 def test_labels_of_several_files_count_once(root: Path) -> None:
     def label(*lines: str) -> str:
-        (root / "labels.csv").write_text("\n".join(["request_id,label", *lines]))
-        return modelward("capture", "label", "--model", "m", "--folder", root, root / "labels.csv").stdout
+        file = root / "labels.csv"
+        file.write_text("\n".join(["request_id,label", *lines]))
+        return modelward("capture", "label", "--model", "m", "--identity", "any", "--folder", root, file).stdout
 
     assert "2 labels are kept, for 2 captured rows; 2 of 103 have a label now" in label("r1,0", "r2,0")
     assert "2 labels are kept, for 2 captured rows; 3 of 103 have a label now" in label("r2,1", "r4,0")
