@@ -2,15 +2,19 @@
 
     FOLDER/model=NAME/version=VERSION/date=2026-01-31/part=clean/120000-1a2b3c4d.parquet
 
+Where all rows are of one identity that sends much, its hash stands in the name:
+120000-1a2b3c4d-35aa01ce91e4b470.parquet.
+
 A file is there as a whole or not at all. Requests are their callers' data: folders (mode 0700) and files (0600) are for
 this user alone.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +27,8 @@ import pyarrow.parquet as pq
 from modelward.atomic_file import replacing
 
 SUFFIX = ".parquet"
+SHARED = ""  # owner of a file with rows of several identities
+NAME = re.compile(r"\d{6}-[0-9a-f]{8}-([0-9a-f]{16})" + re.escape(SUFFIX))
 LEFTOVER_SECONDS = 3600.0  # from which on a file that was not finished is nobody's any more
 
 
@@ -39,20 +45,22 @@ class CapturedFile:
     of: Partition
     bytes: int
     modified: float
+    owner: str = SHARED
 
 
 def folder_of(root: Path, of: Partition) -> Path:
     return root.joinpath(*(f"{key}={quote(value, safe='')}" for key, value in of._asdict().items()))
 
 
-def write(root: Path, of: Partition, table: pa.Table) -> Path:
-    """Raises OSError, and then there is no file."""
+def write(root: Path, of: Partition, table: pa.Table, owner: str = SHARED) -> Path:
+    """owner: the identity that has sent all of it. Raises OSError, and then there is no file."""
     folder = folder_of(root, of)
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     for each in reversed(folder.relative_to(root).parents[:-1]):
         (root / each).mkdir(mode=0o700, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
-    file = folder / f"{datetime.now(UTC):%H%M%S}-{secrets.token_hex(4)}{SUFFIX}"
+    name = f"{datetime.now(UTC):%H%M%S}-{secrets.token_hex(4)}"
+    file = folder / (name + (f"-{owner}" if owner else "") + SUFFIX)
     with replacing(file) as out:
         pq.write_table(table, out, compression="zstd")
     return file
@@ -68,19 +76,20 @@ def captured(root: Path, model: str | None = None) -> Iterator[CapturedFile]:
         except FileNotFoundError:
             continue
         if not path.name.startswith("."):
-            yield CapturedFile(path, of, found.st_size, found.st_mtime)
+            owner = NAME.fullmatch(path.name)
+            yield CapturedFile(path, of, found.st_size, found.st_mtime, owner[1] if owner is not None else SHARED)
 
 
-def remove_old(root: Path, model: str, days: float, size: int, now: float | None = None) -> list[CapturedFile]:
-    """Files of the model that are older, and the oldest beyond `size` bytes in all. Raises OSError."""
-    now = time.time() if now is None else now
-    newest_first = sorted(captured(root, model), key=lambda file: file.modified, reverse=True)
-    removed, total = [], 0
-    for file in newest_first:
-        total += file.bytes
-        if now - file.modified > days * 86400 or total > size:
-            file.path.unlink(missing_ok=True)
-            removed.append(file)
+def remove_old(
+    root: Path, model: str, days: float, beyond: Callable[[list[CapturedFile]], list[CapturedFile]]
+) -> list[CapturedFile]:
+    """Files of the model that are older, and of the others what is beyond their room. Raises OSError."""
+    now = time.time()
+    found = list(captured(root, model))
+    removed = [file for file in found if now - file.modified > days * 86400]
+    removed += beyond([file for file in found if now - file.modified <= days * 86400])
+    for file in removed:
+        file.path.unlink(missing_ok=True)
     for path in root.glob(f"model={_escaped(quote(model, safe=''))}/version=*/date=*/part=*/.*{SUFFIX}.*"):
         if now - path.stat().st_mtime > LEFTOVER_SECONDS:
             path.unlink(missing_ok=True)

@@ -9,13 +9,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from modelward.capture import files
+from modelward.capture import files, shares
 from modelward.capture.columns import CLEAN, QUARANTINE, Columns, UnknownFeature
 from modelward.capture.files import Partition
 from modelward.config.capture import Capture
@@ -34,6 +35,7 @@ MOST_TOGETHER = 1 << 20  # bytes of them
 COLUMN_BYTES = 1024  # of a table, beside its values: what a small table takes is this
 ROUND_SECONDS = 0.5  # after so long files are looked at that are old, however much waits
 RETENTION_SECONDS = 60.0
+EARLY = 1 / 8  # of the room, which new files fill before that
 QUIET_SECONDS = 60.0  # between two lines in the log about one model
 STOP_SECONDS = 20.0
 MOST_SOURCES = 256
@@ -89,6 +91,7 @@ class CaptureWriter:
         self._removed: Counter[str] = Counter()
         self._quiet_until: dict[str, float] = {}
         self._retained_at = 0.0
+        self._new_bytes: Counter[str] = Counter()
 
     def take(self, batch: Batch) -> None:
         """From the thread that reads observations. Returns at once. What finds no room is dropped and counted."""
@@ -165,8 +168,9 @@ class CaptureWriter:
             pass
         now = time.monotonic()
         self._write_where(lambda b: now - b.began >= b.settings.file_age / SECOND)
-        if now - self._retained_at >= RETENTION_SECONDS:
+        if now - self._retained_at >= RETENTION_SECONDS or self._many_new_bytes():
             self._retained_at = now
+            self._new_bytes.clear()
             self._retain()
 
     def _add(self, batch: Batch) -> None:
@@ -236,25 +240,32 @@ class CaptureWriter:
     def _write(self, partition: Partition, buffer: Buffer) -> None:
         model, part = partition.model, partition.part
         root = buffer.settings.folder or self._root
-        try:
-            file = files.write(root, partition, buffer.table())
-            size = file.stat().st_size
-        except (OSError, pa.ArrowException) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            self._drop(model, "disk", buffer.rows)
-            self._tell(model, f"{buffer.rows} rows cannot be written to {root}: {why}. The server goes on without them")
-            return
-        with self._lock:
-            self._rows[model, part] += buffer.rows
-            self._files[model] += 1
-            self._bytes[model] += size
+        for owner, table in shares.by_owner(buffer.table()):
+            rows = table.num_rows
+            try:
+                size = files.write(root, partition, table, owner).stat().st_size
+            except (OSError, pa.ArrowException) as error:
+                why = getattr(error, "strerror", None) or str(error)
+                self._drop(model, "disk", rows)
+                self._tell(model, f"{rows} rows cannot be written to {root}: {why}. The server goes on without them")
+                continue
+            self._new_bytes[model] += size
+            with self._lock:
+                self._rows[model, part] += rows
+                self._files[model] += 1
+                self._bytes[model] += size
+
+    def _many_new_bytes(self) -> bool:
+        """Whether a model has written so much that it is not to wait for its time."""
+        captured = self._settings().items()
+        return any(self._new_bytes[model] > each.retention.size * EARLY for model, each in captured)
 
     def _retain(self) -> None:
         """What is not captured any more is its owner's to remove."""
         for model, settings in self._settings().items():
             root, kept = settings.folder or self._root, settings.retention
             try:
-                removed = files.remove_old(root, model, kept.days, kept.size)
+                removed = files.remove_old(root, model, kept.days, partial(shares.surplus, size=kept.size))
             except OSError as error:
                 self._tell(model, f"old files in {root} cannot be removed: {error.strerror or error}")
                 continue

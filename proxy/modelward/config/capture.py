@@ -21,12 +21,12 @@ def _nothing_is_empty(value: object) -> object:
 
 
 class CaptureRetention(Section):
-    """How long captured rows are kept. The oldest files go first."""
+    """How long captured rows are kept. The oldest files go first, of the identity that has most."""
 
     days: float = Field(default=30, gt=0, le=36_500, strict=False)
     """Age of the last row of a file from which on it is removed."""
     size: Size = Field(default=10 * GiB, ge=MiB)
-    """Bytes that the files of the model may take."""
+    """Bytes that the files of the model may take. Where they would take more, quarantine keeps a quarter."""
 
 
 class Quarantine(Section):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from modelward.capture import files, writer
 from modelward.capture.columns import Columns
 from modelward.capture.files import Partition, captured
+from modelward.capture.shares import surplus
 from modelward.capture.writer import Buffer, CaptureWriter
 from modelward.config.capture import Capture
 from modelward.observe.batch import Batch
@@ -255,6 +257,21 @@ def test_all_that_waits_is_written_when_the_server_ends(make: Make, tmp_path: Pa
     assert made._waiting == 0
 
 
+def test_an_identity_that_sends_much_does_not_push_out_what_others_have_sent(make: Make, tmp_path: Path):
+    made = make(retention={"size": 1 << 20}, file_size=65536)
+    honest = batch_of([tensors(200)], identity=[7])
+    many = batch_of([tensors(200, seed) for seed in range(20)], identity=[8] * 20)
+    for batch in [honest] * 3 + [many] * 8:
+        made.take(batch)
+        made.round(0)
+    finish(made)
+    made._retain()
+    rows = [row["identity"] for row in written(tmp_path / "capture")]
+    assert rows.count(f"{7:016x}") == 600
+    assert made.stats().removed["m"] > 0
+    assert sum(file.bytes for file in captured(tmp_path / "capture")) <= 1 << 20
+
+
 def test_old_files_and_those_beyond_the_size_are_removed_the_oldest_first(tmp_path: Path):
     of = Partition("a/b*", "1", "2026-01-01", "clean")
     made = []
@@ -264,8 +281,10 @@ def test_old_files_and_those_beyond_the_size_are_removed_the_oldest_first(tmp_pa
         os.utime(made[-1], (time.time() - age * 86400,) * 2)
     other = files.write(tmp_path, of._replace(model="a/b"), table)
     size = made[0].stat().st_size
-    assert [file.path for file in files.remove_old(tmp_path, "a/b*", 4, 10 * size)] == [made[0]]
-    assert [file.path for file in files.remove_old(tmp_path, "a/b*", 30, size)] == [made[2]]
+    for days, most, gone in ((4, 10 * size, made[0]), (30, size, made[2])):
+        removed = files.remove_old(tmp_path, "a/b*", days, partial(surplus, size=most))
+        assert [file.path for file in removed] == [gone]
+        assert not gone.exists()
     assert {file.path for file in captured(tmp_path)} >= {made[1], other}
     assert {file.of.model for file in captured(tmp_path, "a/b*")} == {"a/b*"}
 
@@ -276,7 +295,7 @@ def test_what_a_killed_server_has_left_half_written_is_removed(tmp_path: Path):
     (folder / ".120000-aa.parquet.x1").write_bytes(b"PAR1")
     (folder / ".120001-bb.parquet.x2").write_bytes(b"PAR1")
     os.utime(folder / ".120000-aa.parquet.x1", (time.time() - 7200,) * 2)
-    files.remove_old(tmp_path, "m", 30, 1 << 30)
+    files.remove_old(tmp_path, "m", 30, partial(surplus, size=1 << 30))
     assert [path.name for path in folder.iterdir()] == [".120001-bb.parquet.x2"]
     assert list(captured(tmp_path)) == []
 
