@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from modelward.score import Profile
+from modelward_native.detect.watch import Watcher
+from modelward_native.testing.watch import lock_cells
 from tests import models
 from tests.commands import modelward
 from tests.e2e.messages import Array, Stub, arrays, request
 from tests.support import EmbeddedServer, serving, wait_until
 
 FEATURES, MODEL = 30, "fraud"
-NAMES = ("honest", "thief", "hidden", "sensor")
+NAMES = ("honest", "thief", "hidden", "sensor", "newcomer")
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +61,14 @@ def server(
         yield running
 
 
-def phase(server: EmbeddedServer) -> str:
+def watcher_of(server: EmbeddedServer) -> Watcher:
     assert server.application.server is not None
     (watcher,) = server.application.server.watchers
-    return watcher.phase
+    return watcher
+
+
+def phase(server: EmbeddedServer) -> str:
+    return watcher_of(server).phase
 
 
 def ask(stub: Stub, key: str, asked: Array) -> Array:
@@ -108,3 +114,18 @@ def test_exact_repeats_are_no_evidence(
 ) -> None:
     strange = rng.uniform(-6, 6, (1, FEATURES)).astype(np.float32)
     assert refused_after(server, secrets["sensor"], [strange] * 60) is None
+
+
+def test_answers_that_callers_at_no_step_do_not_get_in_locked_cells_are_counted(
+    server: EmbeddedServer, rng: np.random.Generator, secrets: dict[str, str]
+) -> None:
+    name, got = "modelward_detection_withheld_total", {"model": MODEL, "got": "fallback"}
+    lock_cells(watcher_of(server), "armed", 6000)
+    try:
+        before = server.metric(name, **got)
+        assert refused_after(server, secrets["newcomer"], [rows(rng, 1)]) == 0  # it has no fallback
+        assert server.metric(name, **got) == before + 1
+    finally:
+        lock_cells(watcher_of(server), "filling", 0)
+    assert refused_after(server, secrets["newcomer"], [rows(rng, 1)]) is None
+    assert server.metric(name, **got) == before + 1

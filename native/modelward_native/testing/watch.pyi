@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from modelward_native.detect.suspicion import Suspicion
+from modelward_native.detect.watch import Watcher
 
 CELLS: int
 PLACES: int
@@ -63,3 +64,5 @@ class Watch:
         names: npt.NDArray[np.uint64],
         rounds: int,
     ) -> float: ...
+
+def lock_cells(watcher: Watcher, phase: str, tenths: int) -> None: ...

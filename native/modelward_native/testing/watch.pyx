@@ -9,6 +9,7 @@ from modelward_native.detect.kernel cimport *
 from modelward_native.detect.suspicion cimport (
     MW_EVIDENCE_MOST, MW_NAT, MW_OWN, MW_SIGNALS, Suspicion, mw_suspect, mw_suspect_find, mw_suspect_get, mw_suspect_key,
     mw_suspect_prefetch)
+from modelward_native.detect.watch cimport Watcher
 from modelward_native.timer.clock cimport mw_now_ns
 
 CELLS, PLACES, GROUPS = MW_WATCH_CELLS, MW_WATCH_PLACES, MW_WATCH_GROUPS
@@ -203,3 +204,11 @@ cdef class Watch:
                 mw_watch_row(&self.watch, &rows[row, 0], 0, at[row], 32 * at[row], 0.5, keys[i % AHEAD], &watched[i % AHEAD])
                 now += i % 500 == 0
         return (mw_now_ns() - start) / <double>rounds
+
+
+def lock_cells(Watcher watcher not None, str phase, uint32_t tenths):
+    """Of what a server has learnt: this phase, and all cells locked for so long."""
+    cdef mw_watch_shared *shared = watcher.watching.kernel.shared
+    shared.phase = PHASES.index(phase)
+    for c in range(<int>MW_WATCH_CELLS):
+        shared.region[c].locked = <uint32_t>(mw_now_ns() // 100000000) + tenths
