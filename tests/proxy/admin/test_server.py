@@ -269,6 +269,8 @@ def test_where_captured_requests_lie_is_told_and_recorded() -> None:
         assert (found.folder, [*found.problems]) == ("/captured", [])
         told = await method(channel, "OpenCapture")(model="a", action="who", who=["00112233445566aa"])
         assert dict(told.who) == {"00112233445566aa": "key 'team-a'"}
+        uncaptured = await method(channel, "OpenCapture")(model="b", action="who", who=["00112233445566aa"])
+        assert (uncaptured.folder, len(uncaptured.who)) == ("", 1)
         other = await method(channel, "OpenCapture")(model="b", action="list")
         assert [each.what for each in other.problems] == ["requests of the model are not captured"]
         with pytest.raises(grpc.aio.AioRpcError) as refused:
