@@ -330,8 +330,7 @@ class Supervisor:
         self._notifier.stopping("draining")
         if self._pool is None:
             return
-        begun = self._left(self._pool)
-        log.info("draining: not ready any more; %s", begun)
+        log.info("draining: not ready any more; %s", begun := self._left(self._pool))
         await self._pool.drain(begun.delay)
         left = self._pool.region.gauges()[0]
         log.info("drained after %.1f s; %d requests were not finished", time.monotonic() - began, left)

@@ -33,7 +33,7 @@ TEXTS = Profile.fit({"text": np.array([[b"red", b"large"], [b"green", b"small"]]
 
 def described(server: EmbeddedServer, name: str, share: float = 1.0, most: int = 65536) -> Source:
     """Has the model observed, and returns what it is described as."""
-    tensor = Tensor("x", "FP32", (-1, FEATURES)), Tensor("y", "FP32", (-1, FEATURES))
+    tensor: tuple[Tensor, ...] = Tensor("x", "FP32", (-1, FEATURES)), Tensor("y", "FP32", (-1, FEATURES))
     layout: tuple[tuple[str, int, int], ...] | None = None if name == "plain" else (("x", 0, FEATURES),)
     if name == "mlp":
         tensor = Tensor("input", "FP32", (-1, FEATURES)), Tensor("label", "INT64", (-1,))
