@@ -91,7 +91,6 @@ cdef class Suspicion:
         """As `pardon`, of all records but those that operators hold; how many had something to forgive."""
         cdef uint64_t i, first, end
         cdef mw_suspect *s
-        cdef mw_signal signal
         cdef int count = 0
         for first, end in written(self):
             for i in range(first, end):

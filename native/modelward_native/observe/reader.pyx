@@ -28,7 +28,8 @@ CUT_INPUTS, CUT_ANSWER, CUT_SCORES = <int>MW_CUT_INPUTS, <int>MW_CUT_ANSWER, <in
 REQUEST = (
     ("size", "u4"), ("kind", "u4"), ("source", "u4"), ("chance", "u4"), ("at", "i8"), ("took", "i8"), ("identity", "u8"),
     ("total_rows", "i8"), ("unasked", "u8"), ("score", "f8"), ("p_value", "f8"),
-    ("evidence", f"({<int>MW_OBSERVED_EVIDENCE},)f4"), ("trace", "V16"), ("rows", "u4"), ("features", "u4"), ("columns", "u4"), ("id_size", "u4"), ("inputs_size", "u4"),
+    ("evidence", f"({<int>MW_OBSERVED_EVIDENCE},)f4"), ("trace", "V16"), ("rows", "u4"),
+    ("features", "u4"), ("columns", "u4"), ("id_size", "u4"), ("inputs_size", "u4"),
     ("answer_size", "u4"), ("caller", "u1"), ("traced", "u1"), ("answered_by", "u1"), ("reason", "u1"),
     ("fallback_reason", "u1"), ("flagged", "u1"), ("step", "u1"), ("cut", "u1"))
 ROW = (("score", "f8"), ("p_value", "f8"), ("row", "u4"), ("flags", "u4"), ("cell", "i4"), ("unused", "u4"))

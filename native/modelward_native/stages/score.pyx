@@ -99,8 +99,8 @@ cdef inline void watch_row(Exchange *x, const Model *m, const mw_score *score) n
 
 
 cdef int pass_unscored(const Exchange *x, Verdict *v, const char *why) noexcept:
-    """The request cannot be scored, nor can its rows be evidence. Where anomalous requests are refused, or evidence has an effect,
-    it is refused too: else clients could evade both."""
+    """The request cannot be scored, nor can its rows be evidence. Where anomalous requests are refused, or evidence has an
+    effect, it is refused too: else clients could evade both."""
     cdef Model *m = x.asked
     cdef bint acts = m.watching != NULL and x.policy != NULL and x.policy.acts
     m.counters.unscored += 1

@@ -62,8 +62,8 @@ cdef bint watch(State server, Exchange *x, Result *r, int64_t now) noexcept:
 
 
 cdef bint judge(State server, Exchange *x, Result *r, mw_suspect *s, uint64_t key, int64_t now) noexcept:
-    """Its rows that were looked at, one after the other. Whether too many of those that are no repeats are to get no answer of the
-    model: repeats are no padding."""
+    """Its rows that were looked at, one after the other. Whether too many of those that are no repeats are to get no answer of
+    the model: repeats are no padding."""
     cdef Watching *w = x.asked.watching
     cdef const mw_watched *rows = x.watched_rows if x.watched_rows != NULL else &x.watched
     cdef uint32_t i, withheld = 0, distinct = 0, now_tenths = mw_suspect_time(now), day = day_of(w, now)
