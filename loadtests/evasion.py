@@ -57,8 +57,8 @@ is a row of another label, as answered and in truth, within {BUDGET:,} queries a
 of the nearest row that HopSkipJump finds with all its queries and no guard (Euclidean, of standardised features;
 Square (ART) goes by the largest difference in any feature). Rows where half the way to the nearest real row of
 another label is less than that are no targets. Where there are two labels, three of four targets have the rarer one.
-After: the median number of queries of those that succeeded. Square (ART) and ZOO (ART) are made for images, miss some
-rows of tables with all their queries, and are in no bar; ours are.
+After: the median number of queries of those that succeeded. Square (ART) and ZOO (ART) are made for images and miss
+some rows of tables with all their queries: without a guard there is no bar for them.
 
 Guarded: `detection: {{mode: act}}`. Each attack asks {PER_SECOND:.0f} times a second, from 1, 10 or 100 identities in
 turn that have not been seen before, while {TENANTS} honest tenants ask once a second each; before, the guard has seen

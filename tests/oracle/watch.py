@@ -113,6 +113,29 @@ class Piece:
 
 
 @dataclass
+class Around:
+    """What the pieces say of a row."""
+
+    near: list[int] = field(default_factory=lambda: [0] * RESOLUTIONS)
+    flips: list[int] = field(default_factory=lambda: [0] * RESOLUTIONS)
+    surprise: int = 0
+    flip: int = 0
+    first: int = -1
+    hot: bool = False
+
+
+@dataclass
+class Surge:
+    """Of a cell. young: which row of a young identity was its last that counted."""
+
+    nats: float = 0.0
+    at: int = 0
+    young: int = 0
+    until: int = 0
+    asked: int = 0
+
+
+@dataclass
 class Seen:
     step: int
     withheld: bool = False
@@ -166,6 +189,8 @@ class Oracle:
         self.pieces: dict[tuple[int, int], list[Piece | None]] = {}
         self.regions = [[0.0] * 4 for _ in range(CELLS)]
         self.locked = [0] * CELLS
+        self.surges = [Surge() for _ in range(CELLS)]
+        self.young = 0
         self.p = np.zeros((CELLS + 1, 12), int)
         self.p_of_place = np.zeros((PLACES, 12), int)
         self.near = np.zeros((RESOLUTIONS, CELLS, 9), int)
@@ -191,24 +216,24 @@ class Oracle:
         dither, dither_own = (noise >> 40) / (1 << 24), (noise & 0xFFFFFF) / (1 << 24)
         self.count_distinct(who, number, weight)
         out.repeated = self.is_repeat(number)
+        cell = row.at if row.at >= 0 else CELLS
+        hashed = cell < CELLS and self.phase > 0
+        around = self.look_around(row, key, repeated=out.repeated) if hashed else Around()
+        level = sum(row.margin < edge for edge in self.edges)
         if out.repeated:
             self.keep(who, e, dither)
             if not blocked:
                 self.take_step(who, e, now, block_for, out)
+            if self.phase == 3 and hashed:
+                around.hot &= max(e) > TAG / 2
+                self.withhold(row, around, level, out, suspected=who.distinct < YOUNG_ROWS or max(e) > TAG / 2)
             return out
-        cell = row.at if row.at >= 0 else CELLS
         bin_ = sum(row.p <= edge for edge in P_EDGES)
         place = row.prototype if row.at >= 0 else PLACES
         s = float(self.tables.s[place, bin_]) / 16
         quiet = max(e) < TAG
-        near, flips = [0] * RESOLUTIONS, [0] * RESOLUTIONS
-        surprise = flip = level = walk = 0
-        first, hot = -1, False
-        hashed = cell < CELLS and self.phase > 0
-        if hashed:
-            near, flips, surprise, flip, first, hot = self.look_around(row, key)
-            level = sum(row.margin < edge for edge in self.edges)
-            walk = surprise * 10 + level * 2 + flip
+        near, flips = around.near, around.flips
+        walk = around.surprise * 10 + level * 2 + around.flip if hashed else 0
         if self.phase >= 1:
             null = min(9.0, max(1.3, 1.3 * who.own))
             for k, expected in enumerate((5.0, 2.0)):
@@ -229,10 +254,9 @@ class Oracle:
             suspected = who.distinct < YOUNG_ROWS or max(e) > TAG / 2
             if quiet:
                 self.judge_region(cell, self.of_region(cell, walk, near, who.own, s), now)
-            out.withheld = hot and suspected
-            if self.locked[cell] > now:
-                out.withheld = out.withheld or suspected or (surprise >= 2 and level >= 1) or bool(flip)
-            out.first_label = first
+            if suspected:
+                self.judge_surge(cell, key >> 40 & 4095, now)
+            self.withhold(row, around, level, out, suspected=suspected)
         if max(e) < TAG and (self.phase < 3 or who.distinct >= 50):
             self.p[cell, bin_] += 1
             if place < PLACES:
@@ -266,11 +290,31 @@ class Oracle:
         line.insert(0, tag)
         return found
 
-    def look_around(self, row: Row, key: int) -> tuple[list[int], list[int], int, int, int, bool]:
+    def withhold(self, row: Row, around: Around, level: int, out: Seen, *, suspected: bool) -> None:
+        out.withheld = around.hot and suspected
+        if self.locked[row.at] > row.now:
+            out.withheld |= suspected or (around.surprise >= 2 and level >= 1) or bool(around.flip)
+        out.first_label = around.first
+        if suspected and self.surges[row.at].until > row.now:
+            out.withheld |= level >= 1 or bool(around.flip)
+            if around.first < 0:
+                out.first_label = row.label
+
+    def judge_surge(self, cell: int, who: int, now: int) -> None:
+        surge, (elsewhere, here) = self.surges[cell], self.tables.surge[cell]
+        self.young += 1
+        if here <= 0 or who == surge.asked:
+            return
+        surge.asked = who
+        nats = surge.nats + (self.young - surge.young - 1) * elsewhere - (now - surge.at) / 100
+        surge.nats, surge.young, surge.at = min(20.0, max(0.0, nats) + here), self.young, now
+        if surge.nats >= TAG:
+            surge.until = now + 6000
+
+    def look_around(self, row: Row, key: int, *, repeated: bool) -> Around:
         t, v, time, cell = self.tables, self.geometry.project(row.values), row.now // 40 & 65535, row.at
         who, mine = key >> 40 & 4095, UNKNOWN if row.label < 0 else row.label % UNKNOWN
-        near, flips = [0] * RESOLUTIONS, [0] * RESOLUTIONS
-        surprise, flip, first, hot, met = 0, 0, -1, False, False
+        out, met = Around(), False
         for r in reversed(range(RESOLUTIONS)):
             raw = self.geometry.piece(r, v, float(self.widths[r]) * float(self.radii[cell]))
             h = mix((raw ^ (0 if r else key)) + cell * 0xD6E8FEB86659FD93 & MASK)
@@ -279,22 +323,30 @@ class Oracle:
             place = next((i for i, p in enumerate(line) if p and p.tag == h >> 44), None)
             piece = None if place is None or ages[place] > 5400 else line[place]
             if piece is None:
+                if repeated:
+                    continue
                 line[ages.index(max(ages)) if place is None else place] = Piece(h >> 44, 1, 0, mine, who, time)
                 continue
-            j = 1 + sum(piece.rows >= n for n in (3, 8, 24))
-            flips[r] = sum(piece.flips >= n for n in (1, 2, 4, 8))
+            rows = piece.rows - repeated
+            if rows == 0:
+                continue
+            j = 1 + sum(rows >= n for n in (3, 8, 24))
+            flips = sum(piece.flips >= n for n in (1, 2, 4, 8))
             anyone = int(t.surprise[cell, r, j])
-            hot |= flips[r] >= t.flip_hot[r, self.group[cell]] or (anyone >= 4 and piece.rows >= 8 and r > 0)
-            if anyone >= 3 and r > 1 and first < 0 and piece.label != UNKNOWN:
-                first = piece.label
-            j += 4 if piece.identity == who and r > 0 else 0
-            surprise = max(surprise, int(t.surprise[cell, r, j]))
+            out.hot |= bool(flips >= t.flip_hot[r, self.group[cell]]) or (anyone >= 4 and rows >= 8 and r > 0)
+            if anyone >= 3 and r > 1 and out.first < 0 and piece.label != UNKNOWN:
+                out.first = piece.label
+            j += 4 if piece.identity == who and r > 0 and not repeated else 0
+            out.surprise = max(out.surprise, int(t.surprise[cell, r, j]))
             differs = int(piece.label != mine and UNKNOWN not in (piece.label, mine))
-            flip = flip if met else differs
-            met, near[r] = True, j
+            out.flip = out.flip if met else differs
+            met = True
+            if repeated:
+                continue
+            out.near[r], out.flips[r] = j, flips
             piece.rows, piece.flips = min(63, piece.rows + 1), min(15, piece.flips + differs)
             piece.identity, piece.time = who, time
-        return near, flips, surprise, flip, first, hot
+        return out
 
     def of_region(self, cell: int, walk: int, near: list[int], own: float, s: float) -> list[float | None]:
         """Nats that a row adds to each signal of its cell; None: the signal is left as it is."""

@@ -28,6 +28,7 @@ NEAR_PRIOR = (0.9, 0.05, 0.02, 0.01, 0.005, 0.01, 0.003, 0.001, 0.001)
 FLIP_PRIOR = (0.97, 0.015, 0.01, 0.004, 0.001)
 P_NOMINAL = np.diff([0.0, *(1 - np.array(P_EDGES)), 1.0])
 SURPRISE = (0.2, 0.05, 0.015, 0.004)
+SURGE_BET = 0.5
 
 
 def _joint(empty: float, weights: list[float]) -> list[float]:
@@ -86,6 +87,7 @@ class Tables:
     walk: Table
     surprise: Table
     flip_hot: Table
+    surge: Table
 
 
 def make_tables(counts: tuple[Table, ...], group: Table) -> Tables:
@@ -127,4 +129,7 @@ def make_tables(counts: tuple[Table, ...], group: Table) -> Tables:
     for u in range(4, 0, -1):
         rare = counted[1:, :, u:].sum(axis=2) < 0.01 * (flips[1:].sum(axis=2) + 200)
         hot[1:][rare] = u
-    return Tables(s, e_near, e_walk, surprise, hot)
+    of_all = np.maximum(p[:CELLS].sum(axis=1) / (p[:CELLS].sum() + 1), 1 / 256)
+    tolerated = np.minimum(SURGE_BET, 4 * of_all)
+    nats = np.column_stack([np.log((1 - SURGE_BET) / (1 - tolerated)), np.log(SURGE_BET / tolerated)])
+    return Tables(s, e_near, e_walk, surprise, hot, np.asarray(nats))

@@ -14,6 +14,8 @@ static const float OWN_ROWS = 500.0f, OWN_SECONDS = 1800.0f, OWN_MOST_SHARE = 0.
 
 /* Of a cell's own evidence: all traffic's mean is tolerated and expected lower; a cell is locked at so many nats for so long. */
 static const float REGION_TOLERATED = 1.3f, REGION_EXPECTED = 3.0f, REGION_MOST = 20.0f, LOCK_AT = 10.0f;
+/* Of young identities that ask in one cell: from so many nats on it is a surge; one nat is forgotten in so many tenths. */
+static const float SURGE_AT = 9.2f, SURGE_FORGET = 100.0f;
 enum { LOCK_FOR = 6000 };
 
 enum {
@@ -107,8 +109,9 @@ typedef struct {
     int hot;
 } neighbourhood;
 
+/* repeated: the row has been here, and leaves all as it is. */
 static void look_around(mw_watch *w, const mw_watch_tables *t, const mw_watched *row, uint32_t who, uint32_t label,
-                        uint32_t time, neighbourhood *out) {
+                        uint32_t time, int repeated, neighbourhood *out) {
     const mw_watch_cell_table *cell = &t->cell[row->at];
     int met = 0;
     memset(out, 0, sizeof *out);
@@ -117,10 +120,12 @@ static void look_around(mw_watch *w, const mw_watch_tables *t, const mw_watched 
         int found;
         mw_piece *place = place_of(w->shared->piece[r][row->piece[r] % MW_WATCH_LINES], row->piece[r], time, &found);
         if (!found) {
+            if (repeated) continue;
             mw_field_set(*place, packed(row->piece[r], (piece){1, 0, label, who, time}));
             continue;
         }
         piece p = unpacked(mw_field_get(*place));
+        if (repeated && --p.rows == 0) continue; /* it is near itself alone */
         uint32_t j = class_of_rows(p.rows);
         const uint32_t u = class_of_flips(p.flips);
         const uint32_t of_anyone = cell->surprise[r][j];
@@ -128,11 +133,12 @@ static void look_around(mw_watch *w, const mw_watch_tables *t, const mw_watched 
         out->hot |= of_anyone >= WITHHELD && p.rows >= WITHHELD_ROWS && r > 0;
         if (of_anyone >= STICKS && r > 1 && out->first_label < 0 && p.label != LABEL_UNKNOWN)
             out->first_label = (int32_t)p.label;
-        if (p.identity == who && r > 0) j += OWN_KIND;
+        if (p.identity == who && r > 0 && !repeated) j += OWN_KIND;
         if (cell->surprise[r][j] > out->surprise) out->surprise = cell->surprise[r][j];
         const uint32_t differs = p.label != label && p.label != LABEL_UNKNOWN && label != LABEL_UNKNOWN;
         if (!met) out->flip = differs;
         met = 1;
+        if (repeated) continue;
         p.rows += p.rows < 63;
         p.flips += differs && p.flips < 15;
         p.identity = who;
@@ -169,6 +175,22 @@ static void judge_region(mw_watch_region *region, const mw_watch_cell_table *cel
     if (top >= LOCK_AT) mw_field_set(region->locked, now + LOCK_FOR);
 }
 
+/* Young identities that ask in one cell, one after the other. A row counts if the last that did was another one's, so a single
+ * one's burst is nothing. */
+static void judge_surge(mw_watch_shared *m, mw_watch_region *region, const float nats[2], uint32_t who, uint32_t now) {
+    const uint32_t young = mw_field_get(m->young) + 1, elsewhere = young - mw_field_get(region->young_at) - 1;
+    const uint32_t pause = now - mw_field_get(region->surge_at);
+    mw_field_set(m->young, young);
+    if (nats[1] <= 0.0f || mw_field_get(region->asked) == who) return;
+    mw_field_set(region->asked, who);
+    float e = mw_float_get(&region->surge) + (float)elsewhere * nats[0] - (float)pause / SURGE_FORGET;
+    e = sum_up(e, nats[1], REGION_MOST);
+    mw_float_set(&region->surge, e);
+    mw_field_set(region->young_at, young);
+    mw_field_set(region->surge_at, now);
+    if (e >= SURGE_AT) mw_field_set(region->surging, now + LOCK_FOR);
+}
+
 /* ---- an identity's record ---- */
 
 static void load(const mw_suspect *s, float e[2 * MW_SIGNALS]) {
@@ -190,6 +212,22 @@ static void unlike(float e[2], float own, float s) {
         const float other = EXPECTED_FACTOR * null > EXPECTED[k] ? EXPECTED_FACTOR * null : EXPECTED[k];
         e[k] = sum_up(e[k], logf(null / other) + s * (1 / null - 1 / other), MW_EVIDENCE_MOST);
     }
+}
+
+static int is_suspected(const mw_suspect *s, const float e[2 * MW_SIGNALS], float nats) {
+    return mw_float_get(&s->distinct) < MW_YOUNG_ROWS || most(e) > nats;
+}
+
+/* What becomes of this row's answer. suspected: young, or with some evidence. */
+static void withhold(const mw_watch_region *region, const neighbourhood *around, int suspected, uint32_t level,
+                     int32_t label, uint32_t now, mw_watch_seen *out) {
+    out->withheld = (uint8_t)(around->hot && suspected);
+    if (mw_field_get(region->locked) > now)
+        out->withheld |= suspected || (around->surprise >= 2 && level >= 1) || around->flip;
+    out->first_label = around->first_label;
+    if (!suspected || mw_field_get(region->surging) <= now) return;
+    out->withheld |= level >= 1 || around->flip;
+    if (out->first_label < 0) out->first_label = label;
 }
 
 /* What its evidence is worth now, and the block that begins with it. */
@@ -276,21 +314,21 @@ void mw_watch_answer(mw_watch *w, mw_suspect *s, uint64_t key, const mw_watched 
         mw_float_set(&s->spent, mw_float_get(&s->spent) + rows * answer->weight);
     }
     out->repeated = (uint8_t)is_repeat(m, row->row);
+    const uint32_t label = answer->label < 0 ? LABEL_UNKNOWN : (uint32_t)answer->label % LABEL_UNKNOWN,
+                   level = level_of(m, answer->margin), who = (uint32_t)(key >> 40) & 4095;
+    if (row->hashed) look_around(w, t, row, who, label, now / 40 & 65535, out->repeated, &around);
     if (out->repeated) {
         keep(s, e, dither);
         if (!blocked) take_step(s, e, now, block_for, out);
+        around.hot &= most(e) > TAG / 2; /* callers that send few distinct rows stay young, and repeat them for ever */
+        if (phase == MW_WATCH_ARMED && row->hashed) /* asked twice, it must tell no more than once */
+            withhold(&m->region[row->at], &around, is_suspected(s, e, TAG / 2), level, answer->label, now, out);
         return;
     }
 
     const float s_now = t->s[row->place][row->bin] / 16.0f, own = (float)mw_field_get(s->own) / MW_OWN;
     const int quiet = most(e) < TAG;
-    uint32_t walk = 0, level = 0;
-    if (row->hashed) {
-        const uint32_t label = answer->label < 0 ? LABEL_UNKNOWN : (uint32_t)answer->label % LABEL_UNKNOWN;
-        look_around(w, t, row, (uint32_t)(key >> 40) & 4095, label, now / 40 & 65535, &around);
-        level = level_of(m, answer->margin);
-        walk = around.surprise * 10 + level * 2 + around.flip;
-    }
+    const uint32_t walk = row->hashed ? around.surprise * 10 + level * 2 + around.flip : 0;
     if (phase >= MW_WATCH_FILLING) {
         unlike(&e[2 * MW_SIGNAL_UNLIKE], own, s_now);
         const int young = mw_float_get(&s->distinct) < MW_YOUNG_ROWS;
@@ -314,12 +352,10 @@ void mw_watch_answer(mw_watch *w, mw_suspect *s, uint64_t key, const mw_watched 
 
     if (phase == MW_WATCH_ARMED && row->hashed) {
         mw_watch_region *region = &m->region[row->at];
-        const int suspected = mw_float_get(&s->distinct) < MW_YOUNG_ROWS || most(e) > TAG / 2;
+        const int suspected = is_suspected(s, e, TAG / 2);
         if (quiet) judge_region(region, cell, walk, around.near, (float)mw_field_get(s->own) / MW_OWN, s_now, now);
-        out->withheld = (uint8_t)(around.hot && suspected);
-        if (mw_field_get(region->locked) > now)
-            out->withheld |= suspected || (around.surprise >= 2 && level >= 1) || around.flip;
-        out->first_label = around.first_label;
+        if (suspected) judge_surge(m, region, t->surge[row->at], who, now);
+        withhold(region, &around, suspected, level, answer->label, now, out);
     }
     if (phase != MW_WATCH_ARMED ? most(e) < TAG : most(e) < TAG && mw_float_get(&s->distinct) >= 50.0f)
         teach(w, row, &around, walk, answer->margin);

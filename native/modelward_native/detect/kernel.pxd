@@ -43,6 +43,7 @@ cdef extern from "watch.h" nogil:
         mw_watch_cell_table cell[<int>MW_WATCH_CELLS]
         uint8_t s[<int>MW_WATCH_PLACES + 1][<int>MW_WATCH_P_BINS]
         uint8_t flip_hot[<int>MW_WATCH_RESOLUTIONS][<int>MW_WATCH_GROUPS]
+        float surge[<int>MW_WATCH_CELLS][2]
 
     ctypedef struct mw_watch_counts:
         uint32_t p[<int>MW_WATCH_CELLS + 1][<int>MW_WATCH_P_BINS]

@@ -36,6 +36,8 @@ static const double HOT_FLIPS = .01;
 static const double NEAR_TOLERANCE = 3, WALK_TOLERANCE = 6, REGION_TOLERANCE = 2;
 static const double REGION_FLOOR = .5, REGION_FLOOR_LEAST = .003;
 
+static const double SURGE_TOLERANCE = 4, SURGE_BET = .5, SURGE_FLOOR = 1.0 / 256;
+
 static const double PLACE_PRIOR_ROWS = 15, CELL_PRIOR_ROWS = 50, GROUP_PRIOR_ROWS = 200;
 static const double S_MOST = 12, S_MOST_IMPLAUSIBLE = 8; /* values that are not plausible are often an honest mistake */
 
@@ -149,6 +151,23 @@ static void make_implausible(const mw_watch_counts *c, uint8_t to[MW_WATCH_P_BIN
     for (int b = 0; b < MW_WATCH_P_BINS; b++) to[b] = to_sixteenths(s < S_MOST_IMPLAUSIBLE ? s : S_MOST_IMPLAUSIBLE);
 }
 
+/* How likely it is at most that a row of a young identity lies in a cell, and what is bet on that. */
+static void make_surge(const mw_watch_counts *c, mw_watch_tables *to) {
+    double rows[MW_WATCH_CELLS], all = 1;
+    for (int cell = 0; cell < MW_WATCH_CELLS; cell++) {
+        rows[cell] = 0;
+        for (int b = 0; b < MW_WATCH_P_BINS; b++) rows[cell] += c->p[cell][b];
+        all += rows[cell];
+    }
+    for (int cell = 0; cell < MW_WATCH_CELLS; cell++) {
+        const double share = rows[cell] / all > SURGE_FLOOR ? rows[cell] / all : SURGE_FLOOR;
+        const double tolerated = SURGE_TOLERANCE * share;
+        if (tolerated >= SURGE_BET) continue; /* most rows lie here anyway */
+        to->surge[cell][0] = (float)log((1 - SURGE_BET) / (1 - tolerated));
+        to->surge[cell][1] = (float)log(SURGE_BET / tolerated);
+    }
+}
+
 void mw_watch_make_tables(const mw_watch_counts *c, const uint8_t *group, mw_watch_tables *to) {
     double bet[2][MW_WATCH_WALK], prior[MW_WATCH_WALK], share[MW_WATCH_WALK];
     for (int k = 0; k < 2; k++) spread(WALK_EMPTY[k], by_product, WALK_BET[k], bet[k]);
@@ -167,6 +186,7 @@ void mw_watch_make_tables(const mw_watch_counts *c, const uint8_t *group, mw_wat
         make_walk(share, bet, t);
     }
     make_implausible(c, to->s[MW_WATCH_PLACES]);
+    make_surge(c, to);
     for (int r = 0; r < MW_WATCH_RESOLUTIONS; r++)
         for (int g = 0; g < MW_WATCH_GROUPS; g++) {
             double all = GROUP_PRIOR_ROWS, tail = 0;

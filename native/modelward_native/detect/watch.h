@@ -58,6 +58,7 @@ typedef struct {
     mw_watch_cell_table cell[MW_WATCH_CELLS];
     uint8_t s[MW_WATCH_PLACES + 1][MW_WATCH_P_BINS];         /* how improbable, in sixteenths of a nat */
     uint8_t flip_hot[MW_WATCH_RESOLUTIONS][MW_WATCH_GROUPS]; /* class of flips that few rows meet; above all: none */
+    float surge[MW_WATCH_CELLS][2]; /* nats of a row elsewhere, and of one here, by a young identity; 0: no evidence */
 } mw_watch_tables;
 
 /* Today's, of distinct rows. */
@@ -74,6 +75,11 @@ typedef struct {
 typedef struct {
     float evidence[4]; /* walk strong and mild, unlike, near; of all identities that are not suspected */
     uint32_t locked;   /* until then rows of young and of suspicious identities get no answer here */
+    float surge;       /* evidence that many young identities ask here, nats */
+    uint32_t surge_at; /* when it was added to last ... */
+    uint32_t young_at; /* ... and which row of a young identity that was */
+    uint32_t surging;  /* until then young and suspicious identities get labels here, and none near a boundary */
+    uint32_t asked;    /* the identity that it was of */
 } mw_watch_region;
 
 typedef struct {
@@ -95,6 +101,7 @@ typedef struct {
     uint32_t claimed; /* until then a process computes tables */
     uint32_t table;   /* which of the two is read */
     uint32_t sampled; /* rows that took a place in the sample */
+    uint32_t young;   /* rows of young identities */
     float inverse_width[MW_WATCH_RESOLUTIONS];
     float margin_edge[MW_WATCH_EDGES]; /* below which 1, 3, 10, 30 % of margins lie */
     float inverse_radius[MW_WATCH_CELLS];

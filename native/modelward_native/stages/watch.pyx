@@ -27,6 +27,7 @@ from modelward_native.stages.restrict cimport step_now, would_step
 from modelward_native.stages.stage cimport Result, withhold
 
 cdef enum:
+    LABELS = 63                   # that neighbours are told apart by; of more classes, a row keeps its own top class
     WITHHELD_SHARE = 8            # one distinct row in so many that are looked at: the request gets no answer of the model
 
 # Evidence of near duplicates that leads to rounded scores and no further; less while an identity is young (detect/suspicion.h).
@@ -55,6 +56,8 @@ cdef bint watch(State server, Exchange *x, Result *r, int64_t now) noexcept:
         if x.first_label and x.step < MW_STEP_TOP_CLASS:
             x.step = <unsigned char>MW_STEP_TOP_CLASS    # of this answer alone
             x.asked.counters.withheld[<int>WITHHELD_TOP_CLASS] += r.answer != NULL
+        if x.first_label > <int>LABELS:
+            x.first_label = 0
     free(x.watched_rows)
     x.watched_rows = NULL
     x.watched_count = 0
@@ -89,7 +92,7 @@ cdef bint judge(State server, Exchange *x, Result *r, mw_suspect *s, uint64_t ke
             answer.margin = <float>label.margin
         mw_watch_answer(&w.kernel, s, key, &rows[i], &answer, day, now_tenths, block_for, &seen)
         withheld += seen.withheld
-        distinct += not seen.repeated
+        distinct += seen.withheld or not seen.repeated
     if seen.step != before:
         note_step(server.steps, x, s, before, seen.step, seen.signal, now)
     spends = budget_step(x.policy, s, day)
@@ -97,7 +100,7 @@ cdef bint judge(State server, Exchange *x, Result *r, mw_suspect *s, uint64_t ke
         s.spends, s.since = <uint8_t>spends, now_tenths
         note_step(server.steps, x, s, spent, spends, MW_CAUSE_BUDGET, now)
     if x.watched_count == 1 and told and seen.first_label >= 0 and x.policy.acts and x.policy.strongest >= MW_STEP_TOP_CLASS:
-        x.first_label = <unsigned char>(seen.first_label + 1)
+        x.first_label = <unsigned char>((seen.first_label if scores.columns <= <uint64_t>LABELS else <int>LABELS) + 1)
     return withheld * WITHHELD_SHARE > distinct
 
 

@@ -141,7 +141,7 @@ cdef class Watch:
 
     @property
     def tables(self):
-        """What is read now: (s, near, walk, surprise, flip_hot)."""
+        """What is read now: (s, near, walk, surprise, flip_hot, surge)."""
         cdef mw_watch_tables *t = &self.shared.tables[self.shared.table]
         s = np.zeros((<int>MW_WATCH_PLACES + 1, <int>MW_WATCH_P_BINS), np.uint8)
         near = np.zeros((<int>MW_WATCH_CELLS, <int>MW_WATCH_RESOLUTIONS, <int>MW_WATCH_NEAR, 3), np.int8)
@@ -159,7 +159,8 @@ cdef class Watch:
                 walk[c, j] = [t.cell[c].walk[j][k] for k in range(4)]
         for r in range(<int>MW_WATCH_RESOLUTIONS):
             hot[r] = [t.flip_hot[r][g] for g in range(<int>MW_WATCH_GROUPS)]
-        return s, near, walk, surprise, hot
+        surge = np.array([[t.surge[c][k] for k in range(2)] for c in range(<int>MW_WATCH_CELLS)], np.float32)
+        return s, near, walk, surprise, hot, surge
 
     @property
     def counts(self):

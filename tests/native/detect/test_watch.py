@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from modelward_native.region.region import Region
@@ -99,12 +100,13 @@ def test_tables_are_made_from_counts_as_the_twin_makes_them() -> None:
     assert counts[1].sum() > 1000
     watch.learn(BEGIN)
     wanted = watch_tables.make_tables(counts, watch.groups)
-    s, near, walk, surprise, hot = watch.tables
+    s, near, walk, surprise, hot, surge = watch.tables
     differ = np.abs(s - wanted.s)
     assert differ.max() <= 1 and differ.mean() < 1e-3, "a half may be rounded either way"
     assert len(np.unique(s[: 3 * 32], axis=0)) > 6, "places of a cell differ"
     assert np.array_equal(near, wanted.near) and np.array_equal(walk, wanted.walk)
     assert np.array_equal(surprise, wanted.surprise) and np.array_equal(hot, wanted.flip_hot)
+    assert np.allclose(surge, wanted.surge, atol=1e-4) and (surge[:, 1] > 1).any()
 
 
 def test_bets_add_up_to_one_so_that_no_tolerated_stream_gains_on_average() -> None:
@@ -229,6 +231,47 @@ def test_a_walk_of_ten_identities_gets_few_answers_of_the_model(world: Armed) ->
     assert outcome.restricted() <= set(range(THIEF + 10, THIEF + 20))
     answered = (outcome.step[::10] < 2) & (outcome.withheld[::10] == 0)
     assert answered.sum() <= 100
+
+
+# ---- many young identities in one cell
+
+
+def in_one_cell(world: Armed, count: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Honest rows of one cell, and which of them the model is sure of, by its usual margins."""
+    rows = world.world.rows(400 * count)
+    at, _ = world.world.look(rows)
+    sure = world.world.answer(rows)[1] >= world.watch.learnt[2][-1]
+    cells = [cell for cell in range(64) if (sure & (at == cell)).sum() > 3 and (~sure & (at == cell)).sum() > 3]
+    picked = np.flatnonzero(at == cells[0])[:count]
+    assert len(picked) == count
+    return rows[picked], sure[picked]
+
+
+def test_many_young_identities_in_one_cell_get_labels_alone_and_none_near_the_boundary(world: Armed) -> None:
+    rows, sure = in_one_cell(world, 60)
+    outcome = world.world.send(world.watch, rows, numbers(60, THIEF + 200, 20), world.at(60))
+    labels = world.world.answer(rows)[0]
+    assert outcome.restricted() == set() and 0 < sure[20:].sum() < 40
+    assert outcome.withheld[20:][~sure[20:]].all(), "rows near the boundary get no answer of the model"
+    told = outcome.withheld[20:] == 0
+    assert told.any() and (outcome.first_label[20:][told] >= 0).all(), "and the others a label"
+    assert (outcome.first_label[20:] == labels[20:])[told].mean() > 0.9
+
+    older = world.world.send(world.watch, rows + np.float32(1e-3), numbers(60, 1, 20), world.at(60))
+    assert older.withheld.sum() < outcome.withheld[20:].sum() / 4, "who has sent hundreds of rows is answered"
+
+
+def test_the_burst_of_one_young_identity_in_one_cell_is_no_surge(world: Armed) -> None:
+    rows, sure = in_one_cell(world, 60)
+    outcome = world.world.send(world.watch, rows, numbers(60, THIEF + 240, 1), world.at(60))
+    assert outcome.withheld[20:][~sure[20:]].mean() < 0.5
+
+
+def test_a_row_that_gets_no_answer_gets_none_when_it_is_asked_again(world: Armed) -> None:
+    rows, sure = in_one_cell(world, 60)
+    world.world.send(world.watch, rows, numbers(60, THIEF + 260, 20), world.at(60))
+    again = world.world.send(world.watch, rows, numbers(60, THIEF + 260, 20), world.at(60))
+    assert again.repeated.all() and again.withheld[~sure].all()
 
 
 # ---- what an identity's record keeps
