@@ -46,7 +46,7 @@ METHOD = f"""\
 {TENANTS} honest tenants, each of which sends four of five rows from one part of the input space, and one attacker that
 sends 5, 20 or 50 % of all rows. `flipped`: rows as others send them, all with the wrong label. `backdoored`: half of
 its rows are as they should be, half are of class 1 with a trigger of two features and the label 0. Rows go through the
-capture writer to Parquet files, labels by request id to `modelward capture export` with its defaults, and a random
+capture writer to Parquet files, labels by request id through `modelward capture label` to `export`, and a random
 forest is trained on what it exports. Accuracy is on a quarter of the table that nobody has sent. Triggered: share of
 rows of class 1 with the trigger that are taken for class 0. Clean: trained on the honest rows alone; poisoned: on all.
 The last line of the table: the same through a served model over gRPC, with API keys and two workers."""
@@ -125,10 +125,14 @@ def exported(sent: Traffic, folder: Path, capture: Path, quarantine: bool = Fals
     labels = folder / "labels.csv"
     labels.write_text("request_id,label\n" + "".join(f"r{i},{label}\n" for i, label in enumerate(sent.labels.tolist())))
     out = folder / "train.parquet"
-    words = ["capture", "export", "--model", "m", "--folder", str(capture), "--labels", str(labels), "--out", str(out)]
-    command = [sys.executable, "-m", "modelward", *words, "--json", *(["--quarantine"] if quarantine else [])]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return pq.read_table(out), json.loads(done.stdout)
+    _capture("label", capture, "--identity", "any", str(labels))
+    report = _capture("export", capture, "--out", str(out), "--json", *(["--quarantine"] if quarantine else []))
+    return pq.read_table(out), json.loads(report)
+
+
+def _capture(verb: str, folder: Path, *words: str) -> str:
+    command = [sys.executable, "-m", "modelward", "capture", verb, "--model", "m", "--folder", str(folder), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def case(name: str, of: Table, attack: str, share: float, over_grpc: bool = False) -> Case:
@@ -194,7 +198,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtests.poisoning", description=__doc__)
     parser.add_argument("--tables", type=Path, help=f"folder of ADBench's tables (default: {tables.VARIABLE})")
     parser.add_argument("--only", action="append", metavar="TABLE", help=f"of {', '.join(TABLES)}; may be repeated")
-    parser.add_argument("--quick", action="store_true", help="an attacker that sends 20 % alone, and no server")
+    parser.add_argument("--quick", action="store_true", help="an attacker that sends 20 %% alone, and no server")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     parser.add_argument("--write", action="store_true", help="replace the files in loadtests/results")
     arguments = parser.parse_args()
