@@ -235,11 +235,12 @@ class Oracle:
         near, flips = around.near, around.flips
         walk = around.surprise * 10 + level * 2 + around.flip if hashed else 0
         if self.phase >= 1:
+            in_rows = 1 / 500 if who.distinct >= YOUNG_ROWS and max(e) < 18.4 else 0.0
             null = min(9.0, max(1.3, 1.3 * who.own))
             for k, expected in enumerate((5.0, 2.0)):
                 other = max(expected, 1.4 * null)
                 e[k] = min(MOST, max(0.0, e[k]) + math.log(null / other) + s * (1 / null - 1 / other))
-            share = max(min(0.02, pause / 1800), 0.0 if who.distinct < YOUNG_ROWS else 1 / 500)
+            share = max(min(0.02, pause / 1800), in_rows)
             own = who.own + (min(s, 8.0) - who.own) * share
             who.own = math.floor(own * 4096 + dither_own) / 4096
         if self.phase == 3 and hashed:

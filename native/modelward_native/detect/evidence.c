@@ -3,13 +3,14 @@
 
 #include "distinct.h"
 
-static const float TAG = 9.2f;
+static const float TAG = 9.2f, ROUND = 18.4f;
 
 /* (a): means of s that are tolerated, and those that the two bets expect. */
 static const float TOLERATED = 1.3f, TOLERATED_MOST = 9.0f, OWN_FACTOR = 1.3f;
 static const float EXPECTED[2] = {5.0f, 2.0f}, EXPECTED_FACTOR = 1.4f;
 
-/* An identity's own mean forgets in so many distinct rows, once it is not young, or in so much time. */
+/* An identity's own mean forgets in so many distinct rows, once it is not young and while it would not be restricted, or in so
+ * much time. */
 static const float OWN_ROWS = 500.0f, OWN_SECONDS = 1800.0f, OWN_MOST_SHARE = 0.02f, OWN_MOST = 8.0f;
 
 /* Of a cell's own evidence: all traffic's mean is tolerated and expected lower; a cell is locked at so many nats for so long. */
@@ -330,9 +331,9 @@ void mw_watch_answer(mw_watch *w, mw_suspect *s, uint64_t key, const mw_watched 
     const int quiet = most(e) < TAG;
     const uint32_t walk = row->hashed ? around.surprise * 10 + level * 2 + around.flip : 0;
     if (phase >= MW_WATCH_FILLING) {
+        const int teaches = mw_float_get(&s->distinct) >= MW_YOUNG_ROWS && most(e) < ROUND;
         unlike(&e[2 * MW_SIGNAL_UNLIKE], own, s_now);
-        const int young = mw_float_get(&s->distinct) < MW_YOUNG_ROWS;
-        const float in_time = at_most(pause / OWN_SECONDS, OWN_MOST_SHARE), in_rows = young ? 0.0f : 1 / OWN_ROWS;
+        const float in_time = at_most(pause / OWN_SECONDS, OWN_MOST_SHARE), in_rows = teaches ? 1 / OWN_ROWS : 0.0f;
         const float share = in_time > in_rows ? in_time : in_rows;
         const float now_own = own + (at_most(s_now, OWN_MOST) - own) * share;
         mw_field_set(s->own, (uint16_t)(now_own * MW_OWN + dither_own));

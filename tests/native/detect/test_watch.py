@@ -339,6 +339,14 @@ def test_a_block_that_nobody_acts_on_stops_neither_evidence_nor_the_count_of_row
         assert max(later["evidence"]) < max(blocked["evidence"])
 
 
+def test_a_thief_that_is_only_watched_is_not_learnt_as_usual(world: Armed) -> None:
+    rows = (world.world.rows(5000) + world.world.rng.normal(0, 0.55, (5000, FEATURES))).astype(np.float32)
+    who, (at, p), (labels, margins) = numbers(5000, THIEF + 97, 1), world.world.look(rows), world.world.answer(rows)
+    world.watch.run(rows, at, p, who, labels, margins, times(5000, BEGIN + 500_000), acted=False)
+    record = world.watch.record(THIEF + 97)
+    assert max(record["evidence"][:2]) > 18
+
+
 def test_near_duplicates_can_be_allowed(world: Armed) -> None:
     """A sensor that sends nearly the same row each time."""
     rng, base = world.world.rng, world.world.rows(30)
