@@ -106,7 +106,7 @@ class Config(Section):
     version_policy: VersionPolicy = "newest"
     """Which version of a model without `versions` answers requests that name none. `newest`: the newest, as soon as it
     arrives. `promoted`: the one that did so far, until another is promoted; where `state` has no record of one, the
-    oldest. `explicit`: `versions` must be set."""
+    oldest. Where that one cannot be served, the next older answers, else none. `explicit`: `versions` must be set."""
     sticky_header: str | None = Field(default=None, pattern=r"^[a-z0-9_.-]{1,64}$")
     """Requests with the same value of this header get the same version, where several versions have a share. Without
     the header, requests of the same identity do."""

@@ -17,7 +17,8 @@ def overridden(config: Config, shares: Shares, served: Mapping[str, Sequence[str
     """The configuration's, but where `shares` says otherwise and every version with a share there is served.
 
     Of a model whose new versions wait for a promotion, those of the shares that are left have all, or the next older.
-    served: ascending.
+    Where there is none either, the shares stay, and lead to no version: what was not promoted answers nothing. served:
+    ascending.
     """
     usable = {}
     for name, weights in shares.items():
@@ -26,7 +27,8 @@ def overridden(config: Config, shares: Shares, served: Mapping[str, Sequence[str
             usable[name] = dict(weights)
         elif config.policy(name) == "promoted" and config.settings(name).versions is None and there:
             left = {version: weights[version] for version in wanted if version in there}
-            usable[name] = left or {_next_older(there, wanted): 1}
+            older = _next_older(there, wanted)
+            usable[name] = left or ({older: 1} if older is not None else dict(weights))
     return {**weights_of(config), **usable}
 
 
@@ -39,10 +41,10 @@ def answering(config: Config, served: Mapping[str, Sequence[str]], shares: Share
     return {name: primary(versions, weights.get(name)) for name, versions in served.items() if versions}
 
 
-def _next_older(served: Sequence[str], gone: Collection[str]) -> str:
-    """Than the newest of those that are gone; the oldest where there is none."""
+def _next_older(served: Sequence[str], gone: Collection[str]) -> str | None:
+    """Than the newest of those that are gone."""
     newest = max(map(_number, gone), default=0)
-    return next((version for version in reversed(served) if _number(version) < newest), served[0])
+    return next((version for version in reversed(served) if _number(version) < newest), None)
 
 
 def _number(version: str) -> int:

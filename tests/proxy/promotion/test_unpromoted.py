@@ -92,12 +92,12 @@ def test_a_refused_change_of_the_policy_leaves_no_trace(tmp_path: Path) -> None:
     assert promoter.shares == {}
 
 
-def test_while_the_oldest_version_is_refused_another_one_is_not_written_down(tmp_path: Path) -> None:
+def test_while_the_oldest_version_is_refused_none_answers_before_a_promotion(tmp_path: Path) -> None:
     served = unversioned("promoted")
     promoter = restarted(served, tmp_path, {"m": ("1", "2", "3")})
     promoter.settle()
     assert (promoter.shares, saved(tmp_path).serving) == ({"m": {"1": 1}}, {})
-    assert "m is answered by version 2; version 3 waits" in promoter.notes[0]
+    assert "m is answered by no version; versions 2, 3 wait" in promoter.notes[0]
     served.held = {"1": Facts("one", profile=True, canary=True), **served.held}
     promoter.settle()
     assert saved(tmp_path).serving == {"m": "1"}
