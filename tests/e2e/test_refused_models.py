@@ -65,7 +65,7 @@ def test_a_good_model_is_served_beside_everything_that_cannot_be(tmp_path: Path)
             stub.infer(request("broken", {"x": ROW}))
         assert error.value.code() is grpc.StatusCode.NOT_FOUND
         for name in REFUSED * 3:
-            with pytest.raises(grpc.RpcError, match=f"'{name}' is in the repository and cannot be served"):
+            with pytest.raises(grpc.RpcError, match=f"'{name}' is known and cannot be served"):
                 stub.infer(request(name, {"x": ROW}))
         assert server.metric("modelward_models_refused") == len(REFUSED)
 

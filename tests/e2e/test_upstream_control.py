@@ -25,7 +25,7 @@ from modelward.upstream import endpoint_manager
 from tests.e2e.messages import Stub
 from tests.e2e.test_upstreams import Mirror, answer, in_front, infer
 from tests.models import add_one, repository
-from tests.support import ANYWHERE, EmbeddedServer, ServerProcess, serve_process, wait_until
+from tests.support import ANYWHERE, EmbeddedServer, ServerProcess, reloadable, serve_process, wait_until
 
 UNREACHABLE = "127.0.0.1:1"
 TENSOR = "{name: %s, datatype: FP32, shape: [-1, 4]}"
@@ -283,11 +283,61 @@ def test_requests_for_upstreams_are_scored_against_the_profile_beside_the_config
         assert answer(response) == [2.0, 3.0, 4.0, 5.0]
 
 
-def test_a_profile_of_another_model_is_a_problem(upstream: ServerProcess, tmp_path: Path) -> None:
+def outdated(folder: Path) -> Path:
+    """As a release before has written it."""
+    file = profile(folder)
+    with np.load(file) as arrays:
+        older = {**arrays, "version": np.array(1, arrays["version"].dtype)}
+    np.savez(file, **older)
+    return file
+
+
+def test_a_profile_of_another_model_is_a_problem_where_nothing_else_is_served(
+    upstream: ServerProcess, tmp_path: Path
+) -> None:
     profile(tmp_path, columns=5)
     config = load(configured(tmp_path, upstream), environ={})
     with pytest.raises(ProblemsFound, match="does not fit the model"), in_thread(config):
         pass
+
+
+def test_a_model_whose_profile_cannot_be_used_is_refused_alone_until_it_is_mended(
+    upstream: ServerProcess, tmp_path: Path
+) -> None:
+    add = {"models__add__upstreams": f"[{upstream.grpc}]"}
+    add["models__add__anomaly"] = f"{{mode: tag, profile: {outdated(tmp_path)}}}"
+    with reloadable(tmp_path / "beside", {"local": add_one()}, **add) as server:
+        (refused,) = server.application.refused
+        assert (refused.name, refused.version) == ("add", "")
+        assert "format 1" in str(refused)
+        assert answer(infer(server.grpc, model="local")) == [2.0, 3.0, 4.0, 5.0]
+        with pytest.raises(grpc.RpcError) as found:
+            infer(server.grpc)
+        assert found.value.code() is grpc.StatusCode.NOT_FOUND
+        assert "model 'add' is known and cannot be served" in (found.value.details() or "")
+        server.reload()
+        assert server.application.refused
+        profile(tmp_path)
+        server.reload()
+        assert not server.application.refused
+        assert answer(infer(server.grpc)) == [2.0, 3.0, 4.0, 5.0]
+        outdated(tmp_path)  # one that is served is not lost by a reload
+        with pytest.raises(ProblemsFound, match="model add: the profile cannot be used"):
+            server.reload()
+        assert answer(infer(server.grpc)) == [2.0, 3.0, 4.0, 5.0]
+
+
+def test_check_names_a_model_of_an_upstream_whose_profile_cannot_be_used(
+    upstream: ServerProcess, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outdated(tmp_path)
+    file = configured(tmp_path, upstream)
+    assert main(["check", "--config", str(file)]) == 1
+    assert "problem: the profile cannot be used\n  where: model add" in capsys.readouterr().err
+    beside = repository(tmp_path / "beside", {"local": add_one()})
+    assert main(["check", "--config", str(file), "--set", f"repository={beside}"]) == 3
+    assert "refused: model add: the profile cannot be used" in capsys.readouterr().err
+    assert main(["check", "--config", str(file), "--set", f"repository={beside}", "--set", "strict=true"]) == 1
 
 
 # ---- check

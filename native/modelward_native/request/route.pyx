@@ -155,7 +155,7 @@ cdef class Directory:
         cdef bytes text
         set_reason(v, REASON_UNKNOWN_MODEL)
         if self.is_refused(name):
-            snprintf(v.text, VERDICT_TEXT, "model '%.*s' is in the repository and cannot be served: RepositoryIndex says why",
+            snprintf(v.text, VERDICT_TEXT, "model '%.*s' is known and cannot be served: RepositoryIndex says why",
                      shown(name), <const char *>name.data)
             return
         snprintf(v.text, VERDICT_TEXT, "unknown model")

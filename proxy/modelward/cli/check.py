@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
     notes += (*unnamed(inventory.models), *captured(inventory.models))
     # with files that cannot be read, asking would only tell them again
     asked = None if bad_files or arguments.offline else config
-    remote, upstream_problems, upstream_notes, down = asyncio.run(_ask_upstreams(asked, inventory))
+    inventory, remote, upstream_problems, upstream_notes, down = asyncio.run(_ask_upstreams(asked, inventory))
     problems += upstream_problems
     notes += upstream_notes
     notes += tuple(unread(os.environ))
@@ -137,7 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
             notes += tuple(trail_notes)
     refused = inventory.refused
     if config is not None and refused:
-        is_empty = not inventory.models and not remote and not _unasked(config)
+        is_empty = not inventory.models and not remote and not (arguments.offline and _unasked(config))
         if is_empty or is_exacting(config, first=True):
             problems = [*dict.fromkeys([*problems, *problems_of(refused)])]
     if arguments.json:
@@ -244,24 +244,26 @@ def _deadly(model: CheckedVersion) -> Problem:
 
 async def _ask_upstreams(
     config: Config | None, inventory: Inventory
-) -> tuple[list[OpenVersion], tuple[Problem, ...], tuple[Problem, ...], set[str]]:
-    """Models of upstreams, problems, notes, and upstreams that cannot be reached.
+) -> tuple[Inventory, list[OpenVersion], tuple[Problem, ...], tuple[Problem, ...], set[str]]:
+    """The inventory with what is refused of upstreams; their models, problems, notes; and which cannot be reached.
 
     Each upstream is asked once; serve would wait for those that are down.
     """
     if config is None:
-        return [], (), (), set()
+        return inventory, [], (), (), set()
     models: list[OpenVersion] = []
     problems: tuple[Problem, ...] = ()
     sections = [(config.upstreams, config.upstream_tls)]
     sections += [(settings.upstreams, settings.upstream_tls) for settings in config.models.values()]
     addresses = dict.fromkeys(parse_upstream(text, tls) for upstreams, tls in sections for text in upstreams)
     bad = await untrusted(list(addresses))
+    upstreams = UpstreamModels(config, startup_timeout=0)
     try:
         local = {model.name for model in inventory.models} | {each.name for each in inventory.refused}
-        models = await UpstreamModels(config, startup_timeout=0).open(local)
+        models = await upstreams.open(local)
     except ProblemsFound as found:
         problems = found.problems
+    inventory = replace(inventory, refused=(*inventory.refused, *upstreams.refused))
     # what follows from it would only hide it
     refused = {problem.where for problem in bad}
     problems = (*bad, *(problem for problem in problems if problem.where not in refused))
@@ -279,7 +281,7 @@ async def _ask_upstreams(
     }
     notes += await differences(config, newest.values())
     notes += undecided(config, models)
-    return models, problems, tuple(notes), {note.where for note in silent}
+    return inventory, models, problems, tuple(notes), {note.where for note in silent}
 
 
 def _unasked(config: Config) -> str:

@@ -201,7 +201,7 @@ class Catalog:
     def explain_unknown(self, name: str) -> str:
         """What to tell a client that asked for a model that is not served: near names, or some that are."""
         if any(name == refused for refused, _, _ in self.refused):
-            return f"model {clip(name)!r} is in the repository and cannot be served: RepositoryIndex says why"
+            return f"model {clip(name)!r} is known and cannot be served: RepositoryIndex says why"
         if not self._models:
             return f"unknown model {clip(name)!r}: no model is served"
         suggestion = did_you_mean(name, self._models)

@@ -24,7 +24,7 @@ from modelward.models.weights import Shares, Weights, answering, in_service, lea
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import Refused, problems_of, stale
 from modelward.server.observing import observe
-from modelward.server.renewal import NOTHING, Before, close, renew
+from modelward.server.renewal import NOTHING, Before, close, is_exacting, renew
 from modelward.server.rules import Rules
 from modelward.shadow import opening as shadowing
 from modelward.shadow.opening import OpenShadow
@@ -44,9 +44,9 @@ class Generation:
     """models: open and warm, as are their shadows. directory: the models, as the data plane looks them up.
     config: as it is obeyed. rules: what of it has nothing to do with models.
 
-    refused: what the repository holds and cannot be served. notes: what is worth telling and no hindrance. held: what
-    stands for the versions of models that no version answers (modelward.models.held). named: of models of upstreams
-    whose shares are decided here, the version that has the largest.
+    refused: what the repository holds, or an upstream serves, and cannot be served. notes: what is worth telling and no
+    hindrance. held: what stands for the versions of models that no version answers (modelward.models.held). named: of
+    models of upstreams whose shares are decided here, the version that has the largest.
     """
 
     config: Config
@@ -113,11 +113,12 @@ async def compile_generation(
     upstreams = UpstreamModels(config, before.upstreams if before else None, waiting=waiting)
     try:
         models = [*renewal.models, *await upstreams.open(_local(renewal.models, renewal.refused))]
-        if not models and renewal.refused:
-            raise ProblemsFound(problems_of(renewal.refused))
+        refused = (*renewal.refused, *upstreams.refused)
+        if refused and (not models or is_exacting(config, first=before is None)):
+            raise ProblemsFound(problems_of(refused))
         shadows = (*renewal.shadows, *shadowing.open_remote(config, upstreams.shadow_pool))
         models = _equipped(models, served.opened, weights_of(config), shadows, config=config)
-        directory, catalog = _lookups(models, upstreams, config, weights_of(config), renewal.refused)
+        directory, catalog = _lookups(models, upstreams, config, weights_of(config), refused)
     except BaseException:
         await loop.run_in_executor(None, close, renewal.models, renewal.shadows, served)
         raise
@@ -130,14 +131,15 @@ async def compile_generation(
     for note in notes:
         if before is None or note not in before.notes:
             log.warning("%s", note)
-    told = before.refused if before else ()
-    for refused in renewal.refused:
-        if refused not in told:
-            fields = {"model": refused.name, "version": refused.version, "reason": refused.problems[0].what}
-            log.error("%s", refused, extra={"fields": fields})
-    return Generation(
-        config, tuple(models), shadows, upstreams, directory, catalog, rules, tuple(notes), renewal.refused
-    )
+    _tell(refused, before.refused if before else ())
+    return Generation(config, tuple(models), shadows, upstreams, directory, catalog, rules, tuple(notes), refused)
+
+
+def _tell(refused: Iterable[Refused], told: Collection[Refused]) -> None:
+    for each in refused:
+        if each not in told:
+            fields = {"model": each.name, "version": each.version, "reason": each.problems[0].what}
+            log.error("%s", each, extra={"fields": fields})
 
 
 def _before(before: Generation | None, known: Known, config: Config) -> Before:
@@ -203,12 +205,22 @@ async def renewed(generation: Generation, news: News) -> Generation:
     changed = {name for name, _ in news.told}
     before = {key: model for key, model in generation.opened.items() if not model.upstreams or key[0] not in changed}
     embedded = [model for model in generation.models if not model.upstreams]
-    opened = {model.key: model for model in await upstreams.open(_local(embedded, generation.refused))}
+    here = tuple(each for each in generation.refused if each not in generation.upstreams.refused)
+    opened = {model.key: model for model in await upstreams.open(_local(embedded, here))}
+    refused = (*here, *upstreams.refused)
     kept = [replace(before.get(key, model), served=_afresh(before.get(key, model))) for key, model in opened.items()]
     models = [*(replace(model, served=_afresh(model)) for model in embedded), *kept]
     models = _equipped(models, before, weights_of(config), generation.shadows, config=config)
-    directory, catalog = _lookups(models, upstreams, config, weights_of(config), generation.refused)
-    return replace(generation, models=tuple(models), upstreams=upstreams, directory=directory, catalog=catalog)
+    directory, catalog = _lookups(models, upstreams, config, weights_of(config), refused)
+    _tell(refused, generation.refused)
+    return replace(
+        generation,
+        models=tuple(models),
+        upstreams=upstreams,
+        directory=directory,
+        catalog=catalog,
+        refused=refused,
+    )
 
 
 def _local(embedded: Sequence[OpenVersion], refused: Sequence[Refused]) -> set[str]:

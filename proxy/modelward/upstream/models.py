@@ -22,6 +22,7 @@ from modelward.models.declared_outputs import declared_outputs
 from modelward.models.inventory import CheckedFallback, CheckedVersion
 from modelward.models.opening import OpenVersion
 from modelward.problem import Problem, ProblemsFound
+from modelward.repository.refused import Refused
 from modelward.telemetry.merge import added
 from modelward.telemetry.snapshot import ModelSnapshot, Snapshot
 from modelward.upstream.breaker_override import BreakerOverride
@@ -31,9 +32,10 @@ from modelward.upstream.discovery import LIST, Unanswered, Waiting, ask
 from modelward.upstream.forwarder import Forwarder
 from modelward.upstream.metadata import DescribedVersion, declared, describe, models_of, undecoded
 from modelward.upstream.overridden import Overridden, overridden_in
-from modelward.upstream.profile import is_on, load_profile
+from modelward.upstream.profile import UnusableProfile, load_profile
 from modelward.upstream.servers import UpstreamServers
 from modelward.upstream.statistics import UpstreamStatistics
+from modelward.upstream.unknown_signature import needing_a_signature
 from modelward.upstream.upstream_pool import PoolKey, UpstreamPool
 from modelward_native.backend.engine import Engine, Remote
 from modelward_native.backend.pool import Pool
@@ -89,6 +91,9 @@ class UpstreamModels:
         self._told: dict[tuple[str, tuple[UpstreamAddress, ...]], Any] = {}
         self._given: Told = {}  # told already: not asked for again
         self.missing: frozenset[str] = frozenset()
+        # whose profile cannot be used; one that is served already is a problem instead
+        self.refused: tuple[Refused, ...] = ()
+        self._opened: frozenset[str] = frozenset()
         # who asks upstreams, by their addresses
         self._asked: dict[tuple[UpstreamAddress, ...], Forwarder] = {}
         # who answers for the models that pass undecoded
@@ -119,7 +124,8 @@ class UpstreamModels:
         return list(self._pools.values())
 
     async def open(self, local: Collection[str] = ()) -> list[OpenVersion]:
-        """Asks the upstreams for the signatures that are not declared. Raises ProblemsFound with every problem.
+        """Asks the upstreams for the signatures that are not declared. Raises ProblemsFound with every problem. What is
+        refused alone is in `refused` then.
 
         local: models that run here, whatever upstreams call theirs.
         """
@@ -137,11 +143,14 @@ class UpstreamModels:
         opened = await asyncio.gather(
             *(self._open(name, addresses) for name, addresses in wanted.items()), return_exceptions=True
         )
+        served = self._before._opened if self._before else ()
         self._before = None
         problems: dict[Problem, None] = {}
         models: list[OpenVersion] = []
-        for result in opened:
-            if isinstance(result, ProblemsFound):
+        for name, result in zip(wanted, opened, strict=True):
+            if isinstance(result, UnusableProfile) and name not in served:
+                self.refused += (Refused(name, "", result.problems),)
+            elif isinstance(result, ProblemsFound):
                 problems |= dict.fromkeys(result.problems)
             elif isinstance(result, BaseException):
                 raise result
@@ -149,6 +158,7 @@ class UpstreamModels:
                 models += result
         if problems:
             raise ProblemsFound(list(problems))
+        self._opened = frozenset(model.checked.name for model in models)
         return models
 
     def _choose_whom_to_ask(self, wanted: dict[str, list[UpstreamAddress]]) -> None:
@@ -298,7 +308,7 @@ class UpstreamModels:
     ) -> OpenVersion:
         """Guarded by all that needs no signature. Raises ProblemsFound where the settings ask for more."""
         name = described.name
-        if asked := _needing_a_signature(settings):
+        if asked := needing_a_signature(settings):
             what = "needs the model's signature, which is not known"
             raise ProblemsFound(Problem(f"{key} {what}", f"model {name}", reason.why, reason.how) for key in asked)
         self.forwarders[name] = self._asked[tuple(addresses)]
@@ -378,19 +388,6 @@ class UpstreamModels:
         """By model: whether requests are sent to endpoints that are out of order too."""
         shown = (name for name in self._keys if name != PASSTHROUGH and "\0" not in name)
         return {name: self._pools[self._keys[name]].pool.in_panic(name) for name in shown}
-
-
-def _needing_a_signature(settings: ModelSettings) -> list[str]:
-    """The keys that mean nothing while the signature is not known."""
-    mode = settings.anomaly.mode
-    keys = []
-    if is_on(settings.anomaly):
-        keys.append("anomaly.profile" if mode == "observe" else f"anomaly.mode {mode}")
-    # [[0.5]] may be FP32 or FP64, and of how many rows
-    keys += [f"outputs.{output}" for output in settings.outputs]
-    keys += ["canary.file"] if settings.canary.file is not None else []
-    keys += [f"fallback[{i}].value" for i, fallback in enumerate(settings.fallback) if fallback.value is not None]
-    return keys
 
 
 def _own(model: str, shadow: Shadow) -> str:

@@ -8,26 +8,30 @@ from modelward.score import Profile, ProfileError
 from modelward.tensors import TensorSpec, row_signature
 
 
+class UnusableProfile(ProblemsFound):
+    """The profile of one model cannot be used."""
+
+
 def is_on(anomaly: Anomaly) -> bool:
     """Whether the settings ask for requests to be scored: the default mode without a profile does not."""
     return anomaly.mode != "off" and (anomaly.profile is not None or anomaly.mode != "observe")
 
 
 def load_profile(name: str, anomaly: Anomaly, inputs: tuple[TensorSpec, ...]) -> tuple[Profile | None, Path | None]:
-    """The profile and its file; neither where the guard is off. Raises ProblemsFound."""
+    """The profile and its file; neither where the guard is off. Raises UnusableProfile."""
     where = f"model {name}"
     if not is_on(anomaly):
         return None, None
     if anomaly.profile is None:
         how = f"Set models.{name}.anomaly.profile to the file that modelward profile fit has written"
-        raise ProblemsFound([Problem(f"anomaly.mode {anomaly.mode} needs a profile", where, how=how)])
+        raise UnusableProfile([Problem(f"anomaly.mode {anomaly.mode} needs a profile", where, how=how)])
     try:
         profile = Profile.load(anomaly.profile)
     except (ProfileError, OSError) as error:
-        how = "Fit it: modelward profile fit MODEL.onnx --data FILE --out FILE"
-        raise ProblemsFound([Problem("the profile cannot be used", str(anomaly.profile), str(error), how)]) from error
+        how = f"Fit it again: modelward profile fit MODEL.onnx --data FILE --out {anomaly.profile}"
+        raise UnusableProfile([Problem("the profile cannot be used", where, str(error), how)]) from error
     reason = profile.matches(row_signature(inputs))
     if reason is not None:
         how = "Fit it on the inputs of this model"
-        raise ProblemsFound([Problem(f"the profile {anomaly.profile} does not fit the model", where, reason, how)])
+        raise UnusableProfile([Problem(f"the profile {anomaly.profile} does not fit the model", where, reason, how)])
     return profile, anomaly.profile

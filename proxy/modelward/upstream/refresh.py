@@ -98,6 +98,8 @@ class Refresher:
             text = name.decode()
         except UnicodeDecodeError:
             return False
+        if any(each.name == text for each in self._upstreams().refused):
+            return False
         return self._learning.wants(text, peer, asyncio.get_running_loop().time())
 
     async def known(self, name: str, peer: int) -> None:
