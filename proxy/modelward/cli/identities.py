@@ -108,7 +108,9 @@ def _list(client: admin.Client, *, json: bool, **fields: Any) -> int:
         return admin.REFUSED
     if not answer.watched:
         console().print("no model watches identities: set models.NAME.detection", soft_wrap=True)
-        return admin.DONE
+        if answer.restrictions:
+            told = "what operators hold is not obeyed now, and will be where a model watches identities again"
+            console().print(told, soft_wrap=True)
     if answer.suspects:
         print_table("suspected identities", COLUMNS, [_row(each) for each in answer.suspects])
     if answer.restrictions:
@@ -116,7 +118,7 @@ def _list(client: admin.Client, *, json: bool, **fields: Any) -> int:
             (each.name, _model(each), each.step, time_of(each.until), each.by, each.reason)
             for each in answer.restrictions
         ])  # fmt: skip
-    if not answer.suspects and not answer.restrictions:
+    if answer.watched and not answer.suspects and not answer.restrictions:
         console().print("no identity is suspected", soft_wrap=True)
     print_learning(answer.learning)
     if answer.steps:
