@@ -13,9 +13,12 @@ from modelward.problem import Problem, ProblemsFound
 from modelward.suggest import suggestion
 
 
-def doubt(identity: str, model: str, config: Config, seen: Iterable[str]) -> Problem:
-    """Of one of which no row was seen. seen: names of which some were. Reads the file of keys."""
+def doubt(identity: str, model: str, config: Config, seen: Iterable[str], *, counted: bool = True) -> Problem:
+    """Of one of which no row was seen. seen: names of which some were. counted: rows of the model are, as it has a
+    profile. Reads the file of keys."""
     what, how = "no row of it was seen since the server began", "Check how it is written: modelward identities"
+    if not counted:
+        what = "whether it has sent rows is not known: no version with a profile"
     access, keys = config.access, _keys(config)
     names = [*dict.fromkeys([*keys, *seen])]
     if not _is_address(identity):
@@ -25,7 +28,11 @@ def doubt(identity: str, model: str, config: Config, seen: Iterable[str]) -> Pro
             what = "no rule of access is for this identity"
         elif access.keys is not None and not access.certificates and access.jwt is None and identity not in keys:
             what = "no key has this name"
-    return Problem(what, where(identity, model), "it is held nevertheless", suggestion(identity, names) or how)
+    if identity in names:
+        how = "The name is one of those that are known; nothing has to be done"
+    else:
+        how = suggestion(identity, names) or how
+    return Problem(what, where(identity, model), "it is held nevertheless", how)
 
 
 def _keys(config: Config) -> list[str]:

@@ -15,6 +15,7 @@ from modelward.detect.restriction import ALL, Known, Restriction, callers_of, ru
 from modelward.problem import Problem, ProblemsFound
 from modelward.suggest import suggestion
 from modelward.supervisor.doubtful_names import doubt
+from modelward.supervisor.learning_progress import progress_of
 from modelward.supervisor.timed import Timed
 from modelward.supervisor.worker_pool import WorkerPool
 from modelward_native.detect.suspicion import Suspicion
@@ -105,7 +106,9 @@ class Restrictions:
         if any(key in names or (record is not None and record["distinct"]) for key, record in records):
             return []
         seen = dict.fromkeys(each.name for each in reversed([*names.values()]))
-        return [doubt(identity, model, self._config(), seen)]
+        models = [name for name in self.watched() if model in (ALL, name)]
+        counted = any(each.phase for each in progress_of(self._pool().region, models, now))
+        return [doubt(identity, model, self._config(), seen, counted=counted)]
 
     def pardon_all(self, model: str, by: str = "", reason: str = "") -> int:
         """Forgets the evidence against all identities, their blocks, and what they have spent today; what operators

@@ -24,7 +24,12 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("bankk-a", [{"identity": "*", "models": ["*"]}], "no key has this name", "Did you mean bank-a?"),
         ("shop-a", [{"identity": "bank-*", "models": ["*"]}], "no rule of access is for this identity", "modelward"),
-        ("bank-a", [{"identity": "*", "models": ["*"]}], "no row of it was seen", "Did you mean bank-a?"),
+        (
+            "bank-a",
+            [{"identity": "*", "models": ["*"]}],
+            "no row of it was seen",
+            "The name is one of those that are known",
+        ),
         ("10.0.0.1", [{"identity": "*", "models": ["*"]}], "no row of it was seen", "modelward identities"),
     ],
 )
@@ -41,3 +46,11 @@ def test_without_credentials_a_name_is_of_no_caller_and_an_address_may_be_seen_l
     assert "credentials are not configured" in doubt("bank-a", "", Config(), ()).what
     assert "no row of it was seen" in doubt("2001:db8::1", "", Config(), ()).what
     assert doubt("tema-a", "", Config(), ["team-a"]).how == "Did you mean team-a?"
+
+
+def test_a_model_without_a_profile_says_nothing_of_who_has_asked(keys: Path) -> None:
+    config = Config.model_validate({"access": {"keys": str(keys), "rules": [{"identity": "*", "models": ["*"]}]}})
+    told = doubt("bank-a", "fraud", config, (), counted=False)
+    assert "no version with a profile" in told.what
+    assert "no row" not in told.what
+    assert "Did you mean" not in told.how
