@@ -137,7 +137,7 @@ class Rights:
             return f"{operator.words} has {', '.join(roles)}, which is not enough"
         models = dict.fromkeys(each for grant in having for each in grant.binding.models)
         what = "it concerns the whole server" if model is None else f"{model[:LONGEST]} is none of them"
-        return f"{operator.words} may {verb} for models {', '.join([*models][:8])}, and {what}"
+        return f"{operator.words} has the right {verb} for models {', '.join([*models][:8])}, and {what}"
 
     def _roles_with(self, verb: str) -> tuple[str, ...]:
         names = (*ROLES, *(self._operators.roles if self._operators is not None else ()))

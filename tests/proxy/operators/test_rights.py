@@ -99,7 +99,10 @@ def test_bindings_add_up_and_models_stay_with_their_roles() -> None:
     assert of.may(user(7), "promote", "credit").allowed
     refused = of.may(user(7), "promote", "other")
     assert not refused.allowed
-    assert refused.why == "user somebody (uid 7) may promote for models fraud-*, credit, and other is none of them"
+    assert (
+        refused.why
+        == "user somebody (uid 7) has the right promote for models fraud-*, credit, and other is none of them"
+    )
     assert of.may(user(7), "status", "other").allowed
     assert not of.may(user(7), "reload").allowed, "it concerns the whole server"
     assert of.models(user(7), "promote") == ("fraud-*", "credit")
