@@ -100,6 +100,7 @@ def test_an_operator_takes_the_present_as_usual_and_a_restart_forgets_nothing(tm
         assert told["inputs"]["state"] == "moved"
         accepted = modelward("drift", "accept", "m/1", "--reason", "a new product", "--admin", server.admin)
         assert accepted.returncode == 0 and "model m version 1" in accepted.stdout
+        assert "still moved: training, which is compared with the profile" in accepted.stdout
         (before,) = report(server)[1]["versions"]
         assert before["inputs"]["state"] != "moved" != before["outputs"]["state"]
         assert server.metric("modelward_drift", model="m", version="1", side="inputs") == 0

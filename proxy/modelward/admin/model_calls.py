@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelward.admin.approving import Approving, glass_of
@@ -18,6 +18,8 @@ from modelward.rpc.protocol import Message
 
 if TYPE_CHECKING:
     from modelward.approvals.proposal import Proposal
+
+SIDES = ("inputs", "outputs", "training")
 
 
 class ModelCalls:
@@ -92,8 +94,20 @@ class ModelCalls:
             accepted, proposed = await work
         except ProblemsFound as found:
             return message("AcceptDriftResponse", problems=problems_of(found.problems))
+        stays = _alarms(await self._server.drift.report(request.model)) if accepted else {}
         return message(
             "AcceptDriftResponse",
-            accepted=[{"model": name, "version": version} for name, version in accepted],
+            accepted=[
+                {"model": name, "version": version, "stays": stays.get((name, version), ())}
+                for name, version in accepted
+            ],
             proposal=proposal_message(proposed) if proposed is not None else None,
         )
+
+
+def _alarms(reports: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[str]]:
+    """By model and version, the sides that have one."""
+    return {
+        (each["model"], each["version"]): [side for side in SIDES if (each.get(side) or {}).get("state") == "moved"]
+        for each in reports
+    }

@@ -68,6 +68,10 @@ def _accept(client: admin.Client, arguments: argparse.Namespace) -> int:
     for each in answer.accepted if not arguments.json else ():
         what = f"model {plain(each.model)} version {plain(each.version)}: the present is what is usual now"
         console().print(what, soft_wrap=True)
+        if each.stays:
+            still = f"still moved: {', '.join(map(plain, each.stays))}"
+            how = ", which is compared with the profile: fit it again on captured rows, or widen training_tolerance"
+            console().print(f"  {still}{how if 'training' in each.stays else ''}", soft_wrap=True)
     return admin.REFUSED if problems else admin.DONE
 
 
