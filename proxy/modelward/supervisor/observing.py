@@ -44,6 +44,7 @@ class Observing:
         self._kept: DriftKeeping | None = None
         self._observations: Observations | None = None
         self._capture: CaptureWriter | None = None
+        self._folders: dict[str, Path] = {}  # of the models that are captured
 
     async def watch(self, region: Region) -> None:
         while True:
@@ -65,6 +66,7 @@ class Observing:
             self._capture.start()
             self._subscribe(region, "capture", self._capture.take)
             log.info("requests of %s are captured", ", ".join(config.captured))
+        self._tell_ended(config)
         if self._drift is None and config.watched:
             from modelward.drift.monitor import DriftMonitor  # noqa: PLC0415 - brings numpy
             from modelward.supervisor.drift_keeping import DriftKeeping  # noqa: PLC0415
@@ -74,6 +76,14 @@ class Observing:
             self._kept.resume()
             self._subscribe(region, "drift", self._drift.take)
             log.info("drift of %s is watched", ", ".join(config.watched))
+
+    def _tell_ended(self, config: Config) -> None:
+        now = {name: (settings.folder or self._root).absolute() for name, settings in config.captured.items()}
+        for name, folder in self._folders.items():
+            if name not in now:
+                what = "requests of model %s are not captured any more; retention ends too: its files stay in %s"
+                log.warning(what, name, folder, extra={"fields": {"model": name}})
+        self._folders = now
 
     def _subscribe(self, region: Region, name: str, consumer: Consumer) -> None:
         from modelward.observe.observations import Observations  # noqa: PLC0415 - brings numpy
