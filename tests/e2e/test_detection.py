@@ -285,6 +285,14 @@ def test_a_misspelt_name_is_held_and_the_right_one_proposed(at: tuple[str, str])
     assert not modelward("identities", "restrict", "team-b", "--step", "tag", *at).stderr.count("no key")
 
 
+def test_a_right_name_is_not_proposed_again_where_rows_of_the_model_are_not_counted(at: tuple[str, str]) -> None:
+    note = " ".join(
+        modelward("identities", "restrict", "team-b", "--step", "tag", "--model", "add", *at).stderr.split()
+    )
+    assert "no version with a profile" in note
+    assert "Did you mean" not in note
+
+
 def test_how_far_learning_is_is_told_wherever_operators_look(server: ServerProcess, at: tuple[str, str]) -> None:
     found = {each["model"]: each for each in told("identities", *at)["learning"]}
     assert (found["counted"]["phase"], found["counted"]["needed"], found["counted"]["evidence"]) == (
