@@ -12,7 +12,7 @@ from modelward_native.region.region cimport Named, Region
 from modelward_native.score.profile cimport MW_SCORE_MAX_CELLS, MW_SCORE_PANEL, MW_SCORE_PROTOTYPES, mw_profile
 from modelward_native.timer.clock cimport mw_now_ns
 
-assert MW_SCORE_PROTOTYPES == MW_WATCH_OF_CELL and MW_SCORE_MAX_CELLS == MW_WATCH_CELLS
+assert <int>MW_SCORE_PROTOTYPES == <int>MW_WATCH_OF_CELL and <int>MW_SCORE_MAX_CELLS == <int>MW_WATCH_CELLS
 
 PHASES = ("measuring", "filling", "learning", "armed")    # by mw_watch_phase
 
