@@ -72,6 +72,7 @@ def requests_of(model: str) -> dict[str, Any]:
         "Pardon": {"model": model},
         "OpenCapture": {"model": model, "action": "list"},
         "Drift": {"model": model},
+        "AcceptDrift": {"model": model},
         "SetLimit": {"kind": "model", "name": model, "rate": "many", "seconds": 60},
         "UnsetLimit": {"kind": "model", "name": model},
         "OverrideBreaker": {"model": model, "action": "auto"},
