@@ -29,4 +29,4 @@ cdef inline int32_t cell_of(const mw_score *score) noexcept:
 
 cdef inline uint32_t day_of(const Watching *w, int64_t now_ns) noexcept:
     """Of the wall clock (UTC): budgets begin again at midnight, and so does one of the resolutions' secrets."""
-    return <uint32_t>((now_ns + w.wall_ns) // 86400000000000)
+    return <uint32_t>((now_ns + w.wall_ns) // 86400000000000LL)    # without LL the number is a Python object

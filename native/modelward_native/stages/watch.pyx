@@ -92,7 +92,7 @@ cdef bint judge(State server, Exchange *x, Result *r, mw_suspect *s, uint64_t ke
             answer.margin = <float>label.margin
         mw_watch_answer(&w.kernel, s, key, &rows[i], &answer, day, now_tenths, block_for, &seen)
         withheld += seen.withheld
-        distinct += seen.withheld or not seen.repeated
+        distinct += 1 if seen.withheld or not seen.repeated else 0
     if seen.step != before:
         note_step(server.steps, x, s, before, seen.step, seen.signal, now)
     spends = budget_step(x.policy, s, day)
