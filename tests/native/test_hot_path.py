@@ -1,5 +1,8 @@
-"""What runs for each request makes no Python objects. Cython makes them silently: of a number that does not fit an int and
-has no LL, of an `or` between a C number and a truth value. Read in the C that it wrote for the modules as they are built."""
+"""What runs for each request makes no Python objects.
+
+Cython makes them silently: of a number that does not fit an int and has no LL, of an `or` between a C number and a truth
+value. Read in the C that it wrote for the modules as they are built.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ PER_REQUEST = (
 )
 FUNCTION = re.compile(r"static .*?__pyx_f_16modelward_native_\w*_\d+([a-zA-Z]\w*)\(.*\{$")
 MAKES_ONE = re.compile(
-    r"= (PyNumber_|__Pyx_PyNumber_|__Pyx_PyLong_|PyLong_From|PyFloat_From|PyList_New|PyTuple_New|PyDict_New|PyBytes_From)"
+    r"= (PyNumber_|__Pyx_PyNumber_|__Pyx_PyLong_|PyLong_From|PyFloat_From|Py(List|Tuple|Dict)_New|PyBytes_From)"
 )
 NOT_PER_REQUEST = {"resolve": {"resolve_learns"}}  # once for each peer and name that no model has
 
