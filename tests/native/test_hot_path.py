@@ -1,7 +1,7 @@
 """What runs for each request makes no Python objects.
 
-Cython makes them silently: of a number that does not fit an int and has no LL, of an `or` between a C number and a truth
-value. Read in the C that it wrote for the modules as they are built.
+Cython makes them silently: of a number that does not fit an int and has no LL, of an `or` between a C number and a
+truth value. Read in the C that it wrote for the modules as they are built.
 """
 
 from __future__ import annotations
