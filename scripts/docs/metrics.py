@@ -27,6 +27,8 @@ that ended before a version was chosen have an empty `version`.
 """
 TRITON = """
 These have Triton's names and units, so that its dashboards and autoscalers work. Their durations are microseconds.
+`promtool check metrics` finds fault with six of these names and with no other: their unit is abbreviated, or they end
+in `_count`.
 """
 VALUES = """
 Values of `code` are names of gRPC status codes. Values of `reason` of `modelward_refusals_total` and

@@ -25,6 +25,7 @@ repository: ./models
 models:
   fraud:
     deadline: 50ms
+    objective: {success: 0.9995, latency: 25ms}
     limit: {rate: 5000/s, burst: 500}
     admission: {concurrency: adaptive}
     batching: {max: 256}
@@ -102,6 +103,14 @@ models:
       identities:
         "sensor-*": {near_duplicates: allow, by: key}
         partner: {mode: observe, strongest: round, labelled: true, budget: 100000}
+""",
+    "models.NAME.objective": """
+models:
+  fraud:
+    objective:
+      success: 0.9995
+      latency: 25ms
+      in_time: 0.99
 """,
     "models.NAME.drift": """
 models:

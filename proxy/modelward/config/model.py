@@ -13,6 +13,7 @@ from modelward.config.detection import ModelDetection
 from modelward.config.drift import Drift
 from modelward.config.files import FileKind
 from modelward.config.integrity import ModelIntegrity
+from modelward.config.objective import Objective
 from modelward.config.outputs import Outputs
 from modelward.config.promotion import PromotionSettings
 from modelward.config.rate_limit import Limit
@@ -152,6 +153,7 @@ class ModelSettings(Section):
     deadline: Duration | None = None
     """Longest time to a response. The client's deadline counts where it is earlier. Absent: only the client's deadline
     counts."""
+    objective: Objective = Objective()
     limit: Limit | None = None
     """Rate limit of all requests for this model. Absent: no limit."""
     admission: Admission = Admission()

@@ -40,6 +40,7 @@ from modelward.tasks import Tasks
 from modelward.telemetry.build import build
 from modelward.telemetry.merge import added
 from modelward.telemetry.native_snapshot import close_reasons, snapshot
+from modelward.telemetry.objectives import objectives
 from modelward.telemetry.snapshot import CloseReasonSnapshot, Snapshot
 from modelward.telemetry.summary import sum_up
 from modelward_native.backend.pool import Endpoint
@@ -233,7 +234,8 @@ class Application:
 
     def snapshot(self) -> Snapshot:
         """All counters at this moment."""
-        return added(snapshot(self.region), replace(self.cold(), shares=self.catalog.shares))
+        own = replace(self.cold(), shares=self.catalog.shares, objectives=objectives(self.serving.config.models))
+        return added(snapshot(self.region), own)
 
     def cold(self) -> Snapshot:
         """What is counted elsewhere than in the region: by reloads, upstreams, connections, TLS and access."""

@@ -28,6 +28,7 @@ from modelward.models.catalog import Catalog
 from modelward.models.facts import FactsByVersion, run_here
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import Wanted
+from modelward.promotion.counted import counted
 from modelward.promotion.promoter import Promoter
 from modelward.repository.scan import listed
 from modelward.server.bind import BoundSocket, InheritedSocket
@@ -55,7 +56,8 @@ from modelward.tasks import Tasks
 from modelward.telemetry import native_snapshot
 from modelward.telemetry.exposition import Exposition
 from modelward.telemetry.merge import added
-from modelward.telemetry.snapshot import Snapshot, StateSnapshot
+from modelward.telemetry.objectives import objectives
+from modelward.telemetry.snapshot import Snapshot
 from modelward.telemetry.summary import sum_up
 from modelward_native.telemetry import stats
 
@@ -358,19 +360,17 @@ class Supervisor:
         """All counters of all workers, whatever has become of them."""
         if self._pool is None:
             return Snapshot()
-        shared = self._shared.stats() if self._shared is not None else None
         report, promoter = self._pool.report, self._promoter
         observations, capture = self._observing.stats()
         own = replace(
-            added(self._pool.stats(), Snapshot(reloads=self._reloader.history.stats())),
-            shared=shared,
+            added(self._pool.stats(), replace(counted(promoter), reloads=self._reloader.history.stats())),
+            shared=self._shared.stats() if self._shared is not None else None,
             shares=shares(self.config, promoter, report) if report is not None else {},
-            promotions=dict(self._promoter.ended),
+            objectives=objectives(self.config.models),
             watch_failures=self.watch_failures,
             crashes=dict(self._pool.containment.crashes),
             contained={(each.model, each.version): each.count for each in self._pool.containment.inputs},
             deaths=dict(self._pool.containment.deaths),
-            state=StateSnapshot(int(self._promoter.store.unsaved), self._promoter.store.failures),
             shadows=self._shadowing.snapshots(),
             breaker_overrides=self.breakers.counted(),
             operators=self._admin.authorization.stats() if self._admin is not None else None,

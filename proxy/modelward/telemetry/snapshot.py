@@ -224,6 +224,15 @@ class ScrapeSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectiveSnapshot:
+    """What a model is to keep: shares, and seconds of one bound of the histogram of its requests."""
+
+    success: float = 0.999
+    latency: float | None = None
+    in_time: float = 0.99
+
+
+@dataclass(frozen=True, slots=True)
 class StateSnapshot:
     """What outlives a restart."""
 
@@ -350,6 +359,9 @@ class Snapshot:
     shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict, metadata=GAUGES)
     # that have ended, by model, outcome ("done", "rolled_back") and reason
     promotions: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    # seconds since 1970 of the last promotion that the server itself has taken back, by model
+    rolled_back: Mapping[str, float] = field(default_factory=dict, metadata=GAUGES)
+    objectives: Mapping[str, ObjectiveSnapshot] = field(default_factory=dict, metadata=SAME)  # by model
     # deaths of workers in runs, and shapes of inputs that are not run any more, by model and version
     crashes: Mapping[tuple[str, str], int] = field(default_factory=dict)
     contained: Mapping[tuple[str, str], int] = field(default_factory=dict, metadata=GAUGES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from modelward.telemetry.snapshot import (
     IntegritySnapshot,
     LimitsSnapshot,
     ModelSnapshot,
+    ObjectiveSnapshot,
     ObservationSnapshot,
     ShadowSnapshot,
     SharedSnapshot,
@@ -84,6 +86,8 @@ SNAPSHOT = Snapshot(
     detection=DetectionSnapshot({"tag": 2, "block": 1}, 7, 8, 9, {"fraud": ("measuring", 10, 32_768, 2)}),
     capture=CaptureSnapshot({("fraud", "clean"): 5}, {("fraud", "disk"): 6}, {"fraud": 1}, {"fraud": 99}, {"fraud": 0}),
     drift={("fraud", "1"): DriftSnapshot({"inputs": True}, {"inputs": 1.2}, {"inputs": 9}, {"inputs": 1}, 3)},
+    rolled_back={"fraud": 1.8e9},
+    objectives={"fraud": ObjectiveSnapshot(0.99, 1.0, 0.95)},
     promotions={("fraud", "done", ""): 15, ("fraud", "rolled_back", "errors"): 16},
     close_reasons=CloseReasonSnapshot(refused={"peer_rate": 13}, closed={"resets": 14}),
     shadows={
@@ -136,6 +140,16 @@ def value(name: str, **labels: str) -> float:
 
 def ours(families: Iterator[Any]) -> dict[str, Any]:
     return {m.name: m for m in families if m.name.startswith(("modelward_", "nv_"))}
+
+
+def test_a_model_without_settings_has_the_usual_objective() -> None:
+    page = Exposition(lambda: replace(SNAPSHOT, objectives={})).text().decode()
+    assert (
+        samples(page)["modelward_objective_ratio", frozenset({"model": "fraud", "objective": "success"}.items())]
+        == 0.999
+    )
+    assert 'objective="in_time"' not in page and "modelward_objective_latency_seconds{" not in page
+    assert 'modelward_objective_ratio{model="_other"' not in page
 
 
 def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
@@ -217,6 +231,9 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         "modelward_tls_certificate_not_after_seconds": {frozenset()},
         "modelward_version_share": {frozenset({"model", "version"})},
         "modelward_promotions": {frozenset({"model", "outcome", "reason"})},
+        "modelward_promotion_rolled_back_timestamp_seconds": {frozenset({"model"})},
+        "modelward_objective_ratio": {frozenset({"model", "objective"})},
+        "modelward_objective_latency_seconds": {frozenset({"model", "bound"})},
         "modelward_crashes": set(),
         "modelward_contained": set(),
         "modelward_worker_deaths": set(),
@@ -320,6 +337,10 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         ("modelward_canary_runs_total", {**LABELS, "result": "failed"}, 18),
         ("modelward_promotions_total", {"model": "fraud", "outcome": "done", "reason": ""}, 15),
         ("modelward_promotions_total", {"model": "fraud", "outcome": "rolled_back", "reason": "errors"}, 16),
+        ("modelward_promotion_rolled_back_timestamp_seconds", {"model": "fraud"}, 1.8e9),
+        ("modelward_objective_ratio", {"model": "fraud", "objective": "success"}, 0.99),
+        ("modelward_objective_ratio", {"model": "fraud", "objective": "in_time"}, 0.95),
+        ("modelward_objective_latency_seconds", {"model": "fraud", "bound": "1.0"}, 1.0),
         ("modelward_state_unsaved", {}, 1),
         ("modelward_state_write_failures_total", {}, 25),
         ("modelward_watch_failures_total", {}, 26),

@@ -172,7 +172,15 @@ def _promotions(snapshot: Snapshot) -> Iterator[Family]:
             shares.add((model, version), part)
     for labels, count in snapshot.promotions.items():
         ended.add(labels, count)
-    yield from (shares, ended)
+    last = Family(
+        "modelward_promotion_rolled_back_timestamp_seconds",
+        "gauge",
+        "Time at which the server itself has taken a promotion back last, in seconds since 1970",
+        ("model",),
+    )
+    for model, at in snapshot.rolled_back.items():
+        last.add((model,), at)
+    yield from (shares, ended, last)
     if (state := snapshot.state) is not None:
         unsaved = "1 while a promotion or rollback is not saved on disk. A restart would undo it"
         yield Family("modelward_state_unsaved", "gauge", unsaved, rows=[((), state.unsaved)])

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from modelward.telemetry.metrics.family import Family
 from modelward.telemetry.metrics.models import model_families, triton_families
+from modelward.telemetry.metrics.objectives import objective_families
 from modelward.telemetry.metrics.server import server_families
 from modelward.telemetry.metrics.upstreams import upstream_families
 from modelward.telemetry.snapshot import Snapshot
@@ -18,5 +19,6 @@ from modelward.telemetry.snapshot import Snapshot
 def families(snapshot: Snapshot) -> Iterator[Family]:
     yield from server_families(snapshot)
     yield from model_families(snapshot)
+    yield from objective_families(snapshot)
     yield from upstream_families(snapshot)
     yield from triton_families(snapshot)

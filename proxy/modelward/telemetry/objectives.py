@@ -1,0 +1,22 @@
+"""What the configuration says that models are to keep, for the metrics that alerting rules compare others with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from modelward.config.units import SECOND
+from modelward.telemetry.snapshot import ObjectiveSnapshot
+
+if TYPE_CHECKING:
+    from modelward.config.model import ModelSettings
+
+
+def objectives(models: Mapping[str, ModelSettings]) -> dict[str, ObjectiveSnapshot]:
+    return {name: _objective(settings) for name, settings in models.items()}
+
+
+def _objective(settings: ModelSettings) -> ObjectiveSnapshot:
+    wanted = settings.objective
+    latency = None if wanted.latency is None else wanted.latency / SECOND
+    return ObjectiveSnapshot(wanted.success, latency, wanted.in_time)
