@@ -74,6 +74,13 @@ def identity(datatype: int = TensorProto.FLOAT, shape: Shape = (BATCH, 4)) -> by
     ).SerializeToString()
 
 
+def both_signs(columns: int = 2) -> bytes:
+    """x FP32 [batch, columns] -> y = x and z = -x."""
+    tensors = [tensor(name, TensorProto.FLOAT, [BATCH, columns]) for name in ("x", "y", "z")]
+    nodes = [helper.make_node("Identity", ["x"], ["y"]), helper.make_node("Neg", ["x"], ["z"])]
+    return model(nodes, tensors[:1], tensors[1:]).SerializeToString()
+
+
 def mlp(features: int = 30, hidden: int = 16, classes: int = 2, seed: int = 0) -> bytes:
     """input FP32 [batch, features] -> label INT64 [batch] and probabilities FP32 [batch, classes], random weights."""
     rng = np.random.default_rng(seed)

@@ -2,9 +2,10 @@
  *
  * An input is a ModelInferResponse behind one byte that chooses datatype and form. It lies in an allocation of exactly its size,
  * so that AddressSanitizer sees one byte too far. Beyond memory errors it checks that rounding keeps every label, that the top
- * class alone is left where it is asked for, and that clipped numbers are in their range. */
+ * class alone is left where it is asked for, that clipped numbers are in their range, and that a dropped output is gone. */
 #include <stdlib.h>
 
+#include "drop_outputs.h"
 #include "guard.h"
 
 #define REQUIRE(condition)                  \
@@ -57,6 +58,17 @@ static void check_guards(uint8_t *message, size_t size, mw_dtype dtype, uint8_t 
     }
 }
 
+static void check_dropped(uint8_t *message, size_t size) {
+    const mw_span name = {(const uint8_t *)"p", 1};
+    mw_declared_output declared = {name, MW_FP32};
+    mw_found_output found;
+    size_t left = mw_drop_outputs(message, size, &name, 1);
+    if (left == MW_NOT_DROPPED) return;
+    REQUIRE(left <= size);
+    if (mw_find_outputs(message, left, &declared, 1, &found, NULL)) REQUIRE(found.state == MW_OUTPUT_ABSENT);
+    REQUIRE(mw_drop_outputs(message, left, &name, 1) == left);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 1) return 0;
     uint8_t form = data[0], *copy = malloc(size);
@@ -66,6 +78,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     check_guards(copy, size - 1, dtype, form);
     if (size > 1) memcpy(copy, data + 1, size - 1);
     if (mw_is_floating(dtype)) check_scores(copy, size - 1, dtype, form);
+    if (size > 1) memcpy(copy, data + 1, size - 1);
+    check_dropped(copy, size - 1);
     free(copy);
     return 0;
 }

@@ -37,6 +37,7 @@ DOES = {
     "fallback": "if it failed",
     "observe": "a sample kept",
     "soften": "scores, if restricted",
+    "trim": "what was asked for",
     "reply": "answer or error",
     "record": "count",
     "hold": "later, if restricted",

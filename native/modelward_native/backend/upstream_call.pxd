@@ -24,7 +24,7 @@ cdef struct UpstreamCall:         # one request on its way; owned by its stream 
     uint8_t prefix[5]             # of the request's message
     uint8_t suffix[SUFFIX]        # appended to it: another name than was asked for, a fallback's or a shadow's; a version
     size_t suffix_size
-    size_t sent                   # of prefix, body and suffix
+    size_t sent                   # of prefix, body, suffix and what asks for hidden outputs
     Buffer answer                 # DATA as it comes: prefix and message; counts as in flight
     bint too_large
     bint opened                   # the first block of its headers has come

@@ -60,7 +60,7 @@ cdef UpstreamCall *send_call(Exchange *x, Endpoint endpoint, int64_t now) noexce
         name_model(call, x.model)
     elif x.model.names_version:
         call.suffix_size = version_suffix(x, call.suffix)
-    write_prefix(call.prefix, False, <uint32_t>(x.body.size + call.suffix_size))
+    write_prefix(call.prefix, False, <uint32_t>(x.body.size + call.suffix_size + client_of(x).asking))
     mw_timer_init(&call.timer, on_hedge)
     outgoing.metadata = &x.stream.metadata if x.stream != NULL else NULL
     outgoing.caller = x.stream.caller if x.stream != NULL else NULL
@@ -83,14 +83,21 @@ cdef UpstreamCall *send_call(Exchange *x, Endpoint endpoint, int64_t now) noexce
     return call
 
 
+cdef inline const Exchange *client_of(const Exchange *x) noexcept:
+    """The one whose message is sent, of which a copy asks for the same outputs."""
+    return x.mirrors if x.mirrors != NULL else x
+
+
 cdef ssize_t read_body(mw_client_stream *stream, uint8_t *to, size_t room, bint *end) noexcept:
     cdef UpstreamCall *call = call_of(stream)
     cdef const Buffer *body = &call.exchange.body
-    cdef size_t n = 0
+    cdef const Exchange *client = client_of(call.exchange)
+    cdef size_t n = 0, hidden = PREFIX + body.size + call.suffix_size
     n += part(call, to, room, 0, call.prefix, PREFIX)
     n += part(call, to + n, room - n, PREFIX, body.data, body.size)
     n += part(call, to + n, room - n, PREFIX + body.size, call.suffix, call.suffix_size)
-    end[0] = call.sent == PREFIX + body.size + call.suffix_size
+    n += part(call, to + n, room - n, hidden, client.wanted + client.wanteds, client.asking)
+    end[0] = call.sent == hidden + client.asking
     return n
 
 

@@ -189,16 +189,25 @@ static uint64_t rows_of_label(const mw_guard *g, int64_t label, mw_dtype dtype, 
     return count;
 }
 
-uint64_t mw_guard_amount(const mw_guard *g, const mw_budget *b, mw_dtype dtype, const mw_found_output *f) {
+static uint64_t rows_above(const mw_guard *g, double above, mw_dtype dtype, const mw_found_output *f) {
+    mw_guard_rows r = mw_guard_rows_of(g, f);
     uint64_t count = 0;
+    for (uint64_t row = 0; r.columns && row < r.rows; row++) {
+        int is_above = 0;
+        for (uint64_t i = 0; i < r.columns; i++) is_above |= mw_any_number(f->data, dtype, row * r.columns + i) > above;
+        count += (uint64_t)is_above;
+    }
+    return count;
+}
+
+uint64_t mw_guard_amount(const mw_guard *g, const mw_budget *b, mw_dtype dtype, const mw_found_output *f) {
     double sum = 0;
     if (b->of == MW_BUDGET_LABEL) return rows_of_label(g, b->label, dtype, f);
+    if (b->of == MW_BUDGET_ABOVE) return rows_above(g, b->above, dtype, f);
     for (uint64_t i = 0; i < f->elements; i++) {
         double value = mw_any_number(f->data, dtype, i);
-        if (b->of == MW_BUDGET_ABOVE) count += value > b->above;
-        else if (value > 0 || value != value) sum += value;
+        if (value > 0 || value != value) sum += value;
     }
-    if (b->of == MW_BUDGET_ABOVE) return count;
     double units = ceil(sum / b->unit); /* more than the whole budget is as much as any amount; so is NaN */
     return units <= 2.0 * (double)MW_BUDGET_MOST ? (uint64_t)units : 2 * MW_BUDGET_MOST;
 }

@@ -9,7 +9,7 @@ from libc.string cimport memcpy, memset
 from modelward_native.backend.engine cimport Engine
 from modelward_native.limits.limit cimport mw_rate_make
 from modelward_native.outputs.class_scores cimport (
-    MW_FIND_OUTPUTS, MW_OUTPUT_ABSENT, MW_OUTPUT_FOUND, mw_find_outputs, mw_found_output, mw_spare_bytes)
+    MW_FIND_OUTPUTS, MW_OUTPUT_FOUND, mw_find_outputs, mw_found_output, mw_spare_bytes)
 from modelward_native.outputs.guard cimport *
 from modelward_native.outputs.violations import ACTIONS, KINDS, PREFIX, SHARES_PREFIX
 from modelward_native.region.region cimport Region
@@ -31,16 +31,6 @@ cdef uint8_t SPARE_BYTES[SPARE]   # the loop's thread alone
 
 
 # ---- one answer
-
-cdef inline bint is_wanted(const Exchange *x, uint32_t output) noexcept:
-    cdef uint32_t i
-    if x.wanted == NULL:
-        return True
-    for i in range(x.wanteds):
-        if x.wanted[i] == output:
-            return True
-    return False
-
 
 cdef void note(GuardedOutputs *g, uint32_t i, int kind, int action, const Exchange *x, const mw_guard_example *example,
                uint64_t columns, bint given, GuardFinding *finding) noexcept:
@@ -75,7 +65,7 @@ cdef extern from *:
 
 cdef bint bounds_of(const GuardedOutputs *g, const mw_guard_limit *limit, const mw_found_output *found, const Exchange *x,
                     mw_view *other) noexcept:
-    """The tensor that bounds an output; its `elements` are -1 where the client has not asked for it. False: it cannot be read."""
+    """The tensor that bounds an output. False: it cannot be read."""
     cdef const mw_found_output *f
     if limit.of_input:
         if x.view == NULL or limit.index >= x.asked.input_count:
@@ -83,9 +73,6 @@ cdef bint bounds_of(const GuardedOutputs *g, const mw_guard_limit *limit, const 
         other[0] = x.view[limit.index]
         return True
     f = &found[limit.index]
-    other.elements = -1
-    if f.state == MW_OUTPUT_ABSENT and not is_wanted(x, g.output[limit.index]):
-        return True
     if f.state != MW_OUTPUT_FOUND:
         return False
     other.elements = <int64_t>f.elements
@@ -109,8 +96,7 @@ cdef void check_output(GuardedOutputs *g, uint32_t i, mw_found_output *found, co
     memset(&example, 0, sizeof(example))
     example.element = MW_NO_ELEMENT
     if f.state != MW_OUTPUT_FOUND:
-        if f.state != MW_OUTPUT_ABSENT or is_wanted(x, g.output[i]):
-            note(g, i, MW_GUARD_READABLE, guard.action[<int>MW_GUARD_READABLE], x, &example, 0, given, finding)
+        note(g, i, MW_GUARD_READABLE, guard.action[<int>MW_GUARD_READABLE], x, &example, 0, given, finding)
         return
     columns = mw_guard_rows_of(guard, f).columns
     violated = mw_guard_check(guard, g.declared[i].dtype, f, &example)
@@ -129,7 +115,7 @@ cdef void check_output(GuardedOutputs *g, uint32_t i, mw_found_output *found, co
                     guard, limit, g.declared[i].dtype, f, x.view, x.asked.input_count, &example):
                 continue
         elif bounds_of(g, limit, found, x, &other):
-            if other.elements < 0 or mw_guard_keeps(guard, limit, g.declared[i].dtype, f, &other, 0, &example):
+            if mw_guard_keeps(guard, limit, g.declared[i].dtype, f, &other, 0, &example):
                 continue
             mended = guard.action[limit.kind] == <int>MW_ACT_CLIP and not f.in_spare and mw_guard_keeps(
                 guard, limit, g.declared[i].dtype, f, &other, 1, &mend)

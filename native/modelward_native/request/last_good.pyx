@@ -97,7 +97,7 @@ cdef uint64_t hash_request(Limiter limiter, mw_level level, const Exchange *x) n
         state[0] = hash_message(limiter, level, x)
         state[1] = x.payers.identity
         return limiter.hash(level, state, sizeof(state))
-    state[0] = x.wanteds
+    state[0] = x.shown | <uint64_t>x.wanteds << 32
     state[1] = x.payers.identity
     state[0] = limiter.hash(level, state, sizeof(state))
     for i in range(m.input_count):

@@ -42,6 +42,7 @@ from modelward_native.stages.send cimport send
 from modelward_native.stages.soften cimport soften
 from modelward_native.stages.stage cimport GO_ON, STOP, Result
 from modelward_native.stages.timeout cimport timeout
+from modelward_native.stages.trim cimport trim
 from modelward_native.stages.watch cimport watch
 from modelward_native.telemetry.histogram cimport mw_histogram_record_ns
 from modelward_native.timer.clock cimport mw_now_ns
@@ -145,6 +146,7 @@ at_completion(EndRow("guard", guard, "a shadow is compared with what the model s
 at_completion(EndRow("fallback", fallback, "where the service is to blame, the fallback chain answers instead"))
 at_completion(EndRow("observe", observe, "it is known who answers, and the answer is still as it was given"))
 at_completion(EndRow("soften", soften, "shadows, capture and evidence have had the answer as it was given"))
+at_completion(EndRow("trim", trim, "all that look at outputs which the client has not asked for have done so"))
 at_completion(EndRow("reply", reply, "it is known what the client is told"))
 at_completion(EndRow("record", record, "each exchange ends here, also a shadow's, so that none goes uncounted"))
 at_completion(EndRow("hold", hold, "the model's times are counted, and nothing is left to do but to send"))

@@ -5,6 +5,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from modelward_native.request.empty cimport bears
+from modelward_native.request.hidden_outputs cimport hide_outputs
 from modelward_native.request.exchange cimport INLINE_DIMENSIONS, INLINE_TENSORS, OPAQUE_ANSWER, OPAQUE_SHARED, Exchange
 from modelward_native.wire.holding cimport grow_beside, pay_for
 from modelward_native.request.oip cimport (
@@ -254,8 +255,11 @@ cdef bint validate_outputs(const mw_scan *found, Exchange *x, Model *m, Verdict 
                          <int>m.outputs[at].name.size, <const char *>m.outputs[at].name.data)
                 return wrong(v, REASON_INVALID_INPUT)
         x.wanted[i] = <uint8_t>at
-    x.wanteds = found.outputs
-    return True
+    x.wanteds = x.shown = found.outputs
+    if hide_outputs(x, m):
+        return True
+    snprintf(v.text, VERDICT_TEXT, "out of memory")
+    return wrong(v, REASON_OUT_OF_MEMORY)
 
 
 cdef bint match_inputs(const mw_scan *found, const Model *m, Match *match, Verdict *v) noexcept:

@@ -219,7 +219,7 @@ cdef bint lend_tensors(Exchange *y, const Exchange *x, const uint32_t *inputs, c
         if k != NO_OUTPUT:
             y.wanted[wanteds] = <uint8_t>k
             wanteds += 1
-    y.wanteds = wanteds
+    y.wanteds = y.shown = wanteds
     return True
 
 
