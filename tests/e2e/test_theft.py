@@ -18,7 +18,8 @@ from tests.e2e.messages import Array, Stub, arrays, request
 from tests.support import EmbeddedServer, serving, wait_until
 
 FEATURES, MODEL = 30, "fraud"
-NAMES = ("honest", "thief", "hidden", "sensor", "newcomer")
+BANKS = ("bank-a", "bank-b", "bank-c", "bank-d")
+NAMES = ("honest", "thief", "hidden", "sensor", "newcomer", "latecomer", *BANKS)
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,22 @@ def test_exact_repeats_are_no_evidence(
 ) -> None:
     strange = rng.uniform(-6, 6, (1, FEATURES)).astype(np.float32)
     assert refused_after(server, secrets["sensor"], [strange] * 60) is None
+
+
+def test_a_fault_before_all_callers_restricts_none_of_those_that_have_a_history(
+    server: EmbeddedServer, rng: np.random.Generator, secrets: dict[str, str]
+) -> None:
+    def broken() -> Array:
+        found = rows(rng, 64)
+        found[::5, 3] = np.nan
+        return found
+
+    for bank in BANKS:
+        assert refused_after(server, secrets[bank], [rows(rng, 256) for _ in range(3)]) is None
+    for _ in range(20):
+        for bank in BANKS:
+            assert refused_after(server, secrets[bank], [broken()]) is None
+    assert refused_after(server, secrets["latecomer"], [broken() for _ in range(20)]) is not None
 
 
 def test_answers_that_callers_at_no_step_do_not_get_in_locked_cells_are_counted(

@@ -136,6 +136,17 @@ class Surge:
 
 
 @dataclass
+class Fault:
+    """That is no caller's doing, of one kind. raised: identities that it made suspicious, and when."""
+
+    until: int = 0
+    identities: int = 0
+    share: float = 0.0
+    failed: set[int] = field(default_factory=set)
+    raised: list[tuple[Identity, int]] = field(default_factory=list)
+
+
+@dataclass
 class Seen:
     step: int
     withheld: bool = False
@@ -191,6 +202,9 @@ class Oracle:
         self.locked = [0] * CELLS
         self.surges = [Surge() for _ in range(CELLS)]
         self.young = 0
+        self.faults = [Fault(), Fault()]
+        self.window, self.usual = 0, 0
+        self.asked: set[int] = set()
         self.p = np.zeros((CELLS + 1, 12), int)
         self.p_of_place = np.zeros((PLACES, 12), int)
         self.near = np.zeros((RESOLUTIONS, CELLS, 9), int)
@@ -230,8 +244,14 @@ class Oracle:
             return out
         bin_ = sum(row.p <= edge for edge in P_EDGES)
         place = row.prototype if row.at >= 0 else PLACES
-        s = float(self.tables.s[place, bin_]) / 16
+        usual = s = float(self.tables.s[place, bin_]) / 16
         quiet = max(e) < TAG
+        fault = None
+        if quiet and self.phase >= 1 and who.distinct >= YOUNG_ROWS:
+            self.count_asking(key >> 40 & 4095, now)
+            fault = self.faults[0] if cell == CELLS else self.faults[1] if s >= 5 else None
+            if fault and fault.until > now:
+                s = min(s, 1 - math.log(fault.share))
         near, flips = around.near, around.flips
         walk = around.surprise * 10 + level * 2 + around.flip if hashed else 0
         if self.phase >= 1:
@@ -248,6 +268,8 @@ class Oracle:
                 total = sum(math.exp(self.tables.near[cell, r, near[r], k] / 16) for r in range(RESOLUTIONS))
                 e[2 + k] = min(MOST, max(0.0, e[2 + k]) + math.log(total / RESOLUTIONS))
                 e[4 + k] = min(MOST, max(0.0, e[4 + k]) + self.tables.walk[cell, walk, k] / 16)
+        if fault:
+            self.judge_fault(fault, who, e, now)
         self.keep(who, e, dither)
         if not blocked:
             self.take_step(who, e, now, block_for, out)
@@ -258,7 +280,7 @@ class Oracle:
             if suspected:
                 self.judge_surge(cell, key >> 40 & 4095, now)
             self.withhold(row, around, level, out, suspected=suspected)
-        if max(e) < TAG and (self.phase < 3 or who.distinct >= 50):
+        if s == usual and max(e) < TAG and (self.phase < 3 or who.distinct >= 50):
             self.p[cell, bin_] += 1
             if place < PLACES:
                 self.p_of_place[place, bin_] += 1
@@ -268,6 +290,43 @@ class Oracle:
                     self.near[r, cell, near[r]] += 1
                     self.flips[r, self.group[cell], flips[r]] += 1
         return out
+
+    def count_asking(self, name: int, now: int) -> None:
+        """Of a quiet, established identity."""
+        if now // 200 > self.window:
+            self.window, self.usual = now // 200, max(len(self.asked), self.usual - (self.usual + 15) // 16)
+            self.asked = set()
+            for fault in self.faults:
+                fault.failed = set()
+        self.asked.add(name)
+
+    def judge_fault(self, fault: Fault, who: Identity, e: list[float], now: int) -> None:
+        """A quiet, established identity has sent a row of this kind."""
+        name, usual = who.key >> 40 & 4095, max(len(self.asked), self.usual)
+        if max(e[:2]) < 7:
+            return
+        if name not in fault.failed:
+            fault.failed.add(name)
+            failed = len(fault.failed)
+            if failed >= 3 and 16 * failed >= usual:
+                begins, share = fault.until <= now, min(1.0, 2 * failed / usual)
+                fault.identities = failed if begins else max(failed, fault.identities)
+                fault.until = now + 6000
+                if begins or share > fault.share:
+                    fault.share = share
+                    for each, at in fault.raised:
+                        if now - at <= 400:
+                            self.forgive(each, now)
+                    fault.raised = []
+                    e[:2] = [min(v, TAG / 2) for v in e[:2]]
+                    return
+        if max(e[:2]) >= TAG:
+            fault.raised = [*fault.raised[-31:], (who, now)]
+
+    def forgive(self, who: Identity, now: int) -> None:
+        who.evidence[:2] = [min(v, math.floor(TAG / 2 * 2048) / 2048) for v in who.evidence[:2]]
+        if who.until > now:
+            who.until, who.strikes = 0, max(0, who.strikes - 1)
 
     def count_distinct(self, who: Identity, number: int, weight: float) -> None:
         if who.day != self.geometry.day:

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "distinct.h"
+#include "fault.h"
 
 static const float TAG = 9.2f, ROUND = 18.4f;
 
@@ -219,6 +220,15 @@ static int is_suspected(const mw_suspect *s, const float e[2 * MW_SIGNALS], floa
     return mw_float_get(&s->distinct) < MW_YOUNG_ROWS || most(e) > nats;
 }
 
+/* What a row of this identity may be a sign of; NULL: of nothing, or of its own doing. */
+static mw_watch_fault *fault_of(mw_watch_shared *m, const mw_suspect *s, const mw_watched *row, int counts,
+                                float s_usual, uint32_t who, uint32_t now) {
+    if (!counts || mw_float_get(&s->distinct) < MW_YOUNG_ROWS) return NULL;
+    mw_fault_asked(&m->faults, who, now);
+    const int kind = mw_fault_kind(row, s_usual);
+    return kind == FAULT_NONE ? NULL : &m->faults.kind[kind];
+}
+
 /* What becomes of this row's answer. suspected: young, or with some evidence. */
 static void withhold(const mw_watch_region *region, const neighbourhood *around, int suspected, uint32_t level,
                      int32_t label, uint32_t now, mw_watch_seen *out) {
@@ -327,8 +337,10 @@ void mw_watch_answer(mw_watch *w, mw_suspect *s, uint64_t key, const mw_watched 
         return;
     }
 
-    const float s_now = t->s[row->place][row->bin] / 16.0f, own = (float)mw_field_get(s->own) / MW_OWN;
+    const float s_usual = t->s[row->place][row->bin] / 16.0f, own = (float)mw_field_get(s->own) / MW_OWN;
     const int quiet = most(e) < TAG;
+    mw_watch_fault *fault = fault_of(m, s, row, quiet && phase >= MW_WATCH_FILLING, s_usual, who, now);
+    const float s_now = fault ? mw_fault_tolerated(fault, s_usual, now) : s_usual;
     const uint32_t walk = row->hashed ? around.surprise * 10 + level * 2 + around.flip : 0;
     if (phase >= MW_WATCH_FILLING) {
         const int teaches = mw_float_get(&s->distinct) >= MW_YOUNG_ROWS && most(e) < ROUND;
@@ -348,6 +360,7 @@ void mw_watch_answer(mw_watch *w, mw_suspect *s, uint64_t key, const mw_watched 
             *walks = sum_up(*walks, cell->walk[walk][k] / 16.0f, MW_EVIDENCE_MOST);
         }
     }
+    if (fault) mw_fault_seen(m, fault, s, key, who, &e[2 * MW_SIGNAL_UNLIKE], now);
     keep(s, e, dither);
     if (!blocked) take_step(s, e, now, block_for, out);
 
@@ -358,6 +371,7 @@ void mw_watch_answer(mw_watch *w, mw_suspect *s, uint64_t key, const mw_watched 
         if (suspected) judge_surge(m, region, t->surge[row->at], who, now);
         withhold(region, &around, suspected, level, answer->label, now, out);
     }
+    if (s_now < s_usual) return; /* what is tolerated for a time is not usual */
     if (phase != MW_WATCH_ARMED ? most(e) < TAG : most(e) < TAG && mw_float_get(&s->distinct) >= 50.0f)
         teach(w, row, &around, walk, answer->margin);
 }

@@ -26,6 +26,7 @@ cdef extern from "watch.h" nogil:
         MW_WATCH_WAYS
         MW_WATCH_ROOM
         MW_WATCH_DAY
+        MW_FAULT_KINDS
         MW_LABEL_NONE
 
     ctypedef enum mw_watch_phase:
@@ -58,6 +59,16 @@ cdef extern from "watch.h" nogil:
         float evidence[4]
         uint32_t locked
 
+    ctypedef struct mw_watch_fault:
+        uint32_t until
+        uint32_t identities
+        float share
+
+    ctypedef struct mw_watch_faults:
+        uint32_t usual
+        uint32_t asked_count
+        mw_watch_fault kind[<int>MW_FAULT_KINDS]
+
     ctypedef struct mw_watch_shared:
         uint64_t key
         uint32_t used
@@ -70,6 +81,7 @@ cdef extern from "watch.h" nogil:
         float margin_edge[<int>MW_WATCH_EDGES]
         float inverse_radius[<int>MW_WATCH_CELLS]
         mw_watch_region region[<int>MW_WATCH_CELLS]
+        mw_watch_faults faults
         mw_watch_counts counts
         mw_watch_tables tables[2]
         uint32_t exact[<int>MW_WATCH_EXACT_LINES][<int>MW_WATCH_EXACT_WAYS]

@@ -37,6 +37,12 @@ enum {
     MW_WATCH_SAMPLE = 1 << 15, /* rows from which widths are measured */
     MW_WATCH_DAY = 864000,     /* tenths of a second */
 
+    MW_FAULT_IMPLAUSIBLE = 0, /* rows of no cell */
+    MW_FAULT_UNLIKE,          /* rows that are very unlike others of their prototype */
+    MW_FAULT_KINDS,
+    MW_FAULT_NAMES = 4096, /* that identities are told apart by */
+    MW_FAULT_RAISED = 32,
+
     MW_LABEL_NONE = -1,
 };
 
@@ -82,6 +88,32 @@ typedef struct {
     uint32_t asked;    /* the identity that it was of */
 } mw_watch_region;
 
+/* An identity that rows of a fault made suspicious. */
+typedef struct {
+    int64_t record; /* bytes from this model's memory to the identity's record: both are in one region */
+    uint64_t key;   /* 0: none */
+    uint32_t at;
+} mw_fault_raised;
+
+/* A fault that is no caller's doing: fault.h. */
+typedef struct {
+    uint32_t until;        /* rows of this kind are tolerated of quiet, established identities until then */
+    uint32_t identities;   /* most that sent such rows at a time */
+    float share;           /* of rows, that is taken as usual */
+    uint32_t failed_count; /* in this window */
+    uint64_t failed[MW_FAULT_NAMES / 64]; /* which ones */
+    uint32_t next;                        /* place in the ring */
+    mw_fault_raised raised[MW_FAULT_RAISED];
+} mw_watch_fault;
+
+typedef struct {
+    uint32_t window;      /* the number of the one that is counted now */
+    uint32_t usual;       /* quiet, established identities that ask in a window */
+    uint32_t asked_count; /* in this one */
+    uint64_t asked[MW_FAULT_NAMES / 64];
+    mw_watch_fault kind[MW_FAULT_KINDS];
+} mw_watch_faults;
+
 typedef struct {
     float v[MW_WATCH_PROJECTIONS];
     uint64_t row;
@@ -106,6 +138,7 @@ typedef struct {
     float margin_edge[MW_WATCH_EDGES]; /* below which 1, 3, 10, 30 % of margins lie */
     float inverse_radius[MW_WATCH_CELLS];
     mw_watch_region region[MW_WATCH_CELLS];
+    mw_watch_faults faults;
     mw_watch_counts counts;
     mw_watch_tables tables[2];
     _Alignas(64) uint32_t exact[MW_WATCH_EXACT_LINES][MW_WATCH_EXACT_WAYS];

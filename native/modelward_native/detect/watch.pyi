@@ -2,7 +2,7 @@ from modelward_native.region.region import Region
 
 PHASES: tuple[str, ...]
 
-def progress(region: Region, now_ns: int) -> list[tuple[str, str, int, int, int, float, int]]: ...
+def progress(region: Region, now_ns: int) -> list[tuple[str, str, int, int, int, float, int, float, int]]: ...
 
 class Watcher:
     @property

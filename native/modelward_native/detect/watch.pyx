@@ -26,12 +26,14 @@ cdef bytes NAMES = b"watch\0names"    # by place, NAME bytes each
 
 def progress(Region region not None, int64_t now_ns) -> list:
     """Of each model and profile that processes need: its name; phase; rows of this phase so far; with how many it ends; with how
-    many fewer it also does, and in how many seconds; cells that are locked."""
+    many fewer it also does, and in how many seconds; cells that are locked; in how many seconds a common fault is over, and how
+    many identities had it at once."""
     cdef const char *names
     cdef const mw_watch_shared *m
     cdef mw_watch_progress so_far
     cdef uint32_t now = mw_suspect_time(now_ns)
-    cdef int i, c
+    cdef const mw_watch_fault *fault
+    cdef int i, c, k
     found = []
     region.hold()
     try:
@@ -46,8 +48,12 @@ def progress(Region region not None, int64_t now_ns) -> list:
             so_far = mw_watch_progress_of(m)
             name = names[i * <int>NAME:(i + 1) * <int>NAME].rstrip(b"\0")
             locked = sum([m.region[c].locked > now for c in range(<int>MW_WATCH_CELLS)])
+            fault = &m.faults.kind[0]
+            for k in range(1, <int>MW_FAULT_KINDS):
+                fault = &m.faults.kind[k] if m.faults.kind[k].until > fault.until else fault
+            lasts = max(0, <int64_t>fault.until - now) / 10
             found.append((name.decode("utf-8", "replace"), PHASES[so_far.phase], so_far.rows, so_far.needed, so_far.fewer,
-                          max(0, <int64_t>so_far.from_ - now) / 10, locked))
+                          max(0, <int64_t>so_far.from_ - now) / 10, locked, lasts, fault.identities if lasts else 0))
     finally:
         region.let_go()
     return found

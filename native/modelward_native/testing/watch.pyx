@@ -93,6 +93,7 @@ cdef class Watch:
         memset(self.shared.exact, 0, sizeof(self.shared.exact))
         memset(self.shared.piece, 0, sizeof(self.shared.piece))
         memset(self.shared.region, 0, sizeof(self.shared.region))
+        memset(&self.shared.faults, 0, sizeof(self.shared.faults))
         memset(&self.shared.counts, 0, sizeof(self.shared.counts))
 
     def pieces(self, float[:, ::1] rows, int32_t[::1] at, uint64_t name=0, uint32_t day=1):
@@ -180,6 +181,12 @@ cdef class Watch:
         """By cell: (evidence (4,), locked until)."""
         return [([self.shared.region[c].evidence[k] for k in range(4)], self.shared.region[c].locked)
                 for c in range(<int>MW_WATCH_CELLS)]
+
+    @property
+    def faults(self):
+        """By kind (implausible, very unlike): (until, identities, share of rows that is tolerated)."""
+        return [(self.shared.faults.kind[k].until, self.shared.faults.kind[k].identities, self.shared.faults.kind[k].share)
+                for k in range(<int>MW_FAULT_KINDS)]
 
     def measure(self, float[:, ::1] rows, int32_t[::1] at, uint64_t[::1] names, int64_t rounds):
         """Nanoseconds for a row and its answer, AHEAD rows in flight, of one identity after the other."""

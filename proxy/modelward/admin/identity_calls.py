@@ -122,6 +122,8 @@ def learning_messages(learning: Iterable[Progress]) -> list[Message]:
             seconds=each.seconds,
             evidence=each.evidence,
             locked=each.locked,
+            fault_seconds=each.fault_seconds,
+            failing=each.failing,
         )
         for each in learning
     ]

@@ -12,5 +12,6 @@ from modelward.detect.progress import Progress
 def print_learning(models: Iterable[Any]) -> None:
     """models: messages of the admin API."""
     for each in models:
-        progress = Progress(each.model, each.phase, each.rows, each.needed, each.fewer, each.seconds, each.locked)
+        counts = (each.rows, each.needed, each.fewer, each.seconds, each.locked, each.fault_seconds, each.failing)
+        progress = Progress(each.model, each.phase, *counts)
         console().print(plain(f"detection of {each.model}: {progress.words}"), soft_wrap=True)

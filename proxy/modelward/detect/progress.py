@@ -17,6 +17,7 @@ class Progress:
 
     rows: of this phase so far; distinct ones but for measuring. needed: with so many it ends. fewer: with so many it
     ends too, once this many seconds are over. In the last phase that makes the next tables. locked: cells.
+    fault_seconds: until a common fault is over; 0 for none. failing: identities that had it at once, at most.
     """
 
     model: str
@@ -26,6 +27,8 @@ class Progress:
     fewer: int = 0
     seconds: float = 0.0
     locked: int = 0
+    fault_seconds: float = 0.0
+    failing: int = 0
 
     @property
     def evidence(self) -> tuple[str, ...]:
@@ -34,6 +37,14 @@ class Progress:
     @property
     def words(self) -> str:
         """In one line."""
+        left = max(1, round(self.fault_seconds / 60))
+        fault = (
+            f"; a common fault of {self.failing} identities is tolerated for {left} min" if self.fault_seconds else ""
+        )
+        return self._words_of_phase + fault
+
+    @property
+    def _words_of_phase(self) -> str:
         if not self.phase:
             return "no version with a profile: nothing is evidence"
         if self.phase == PHASES[-1]:

@@ -1,9 +1,12 @@
-"""What operators are told of learning by the log: that it has begun, and which answers locked cells have cost."""
+"""What operators are told of learning by the log: that it has begun, what locked cells have cost, common faults."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from modelward.detect.progress import PHASES, Progress
 from modelward_native.detect.watch import progress
@@ -12,6 +15,8 @@ from modelward_native.region.region import Region
 log = logging.getLogger("modelward.detect")
 
 MINUTE_SECONDS = 60.0
+FAULT_SECONDS = 600.0
+"""After which a fault that lasts is told again."""
 
 
 class LearningProgress:
@@ -21,6 +26,7 @@ class LearningProgress:
         self._told: set[str] = set()
         self._withheld: Mapping[str, Mapping[str, int]] = {}
         self._logged: dict[str, float] = {}
+        self._faults: dict[str, float] = {}
 
     def look(self, models: Iterable[Progress], withheld: Mapping[str, Mapping[str, int]], at: float) -> None:
         """withheld: answers of each model so far, by what callers got in their place. at: seconds, monotonic."""
@@ -29,6 +35,7 @@ class LearningProgress:
                 self._told.add(each.model)
                 if each.phase != PHASES[-1]:
                     log.info("model %s learns what its callers send: %s", each.model, each.words)
+            self._look_at_fault(each, at)
         told = dict(self._withheld)
         for model, counts in withheld.items():
             new = {got: count - told.get(model, {}).get(got, 0) for got, count in counts.items()}
@@ -42,6 +49,21 @@ class LearningProgress:
             )  # fmt: skip
         self._withheld = told
 
+    def _look_at_fault(self, each: Progress, at: float) -> None:
+        if not each.fault_seconds:
+            self._faults.pop(each.model, None)
+            return
+        if at - self._faults.get(each.model, -FAULT_SECONDS) < FAULT_SECONDS:
+            return
+        self._faults[each.model] = at
+        until = f"{datetime.fromtimestamp(time.time() + each.fault_seconds, UTC):%Y-%m-%d %H:%M:%SZ}"
+        log.warning(
+            "model %s: %d established identities send implausible rows, or rows very unlike the training data, all "
+            "at once. That is taken for a fault before them: such rows restrict none of them until %s",
+            each.model, each.failing, until,
+            extra={"fields": {"model": each.model, "identities": each.failing, "until": until}},
+        )  # fmt: skip
+
 
 WORDS = {"fallback": "fallback", "top_class": "top class of rows near them"}
 
@@ -49,9 +71,10 @@ WORDS = {"fallback": "fallback", "top_class": "top class of rows near them"}
 def progress_of(region: Region, models: Iterable[str], now_ns: int) -> list[Progress]:
     """Of each of these models; of several profiles, the one that is least far."""
     found: dict[str, Progress] = {}
-    for model, phase, rows, needed, fewer, seconds, locked in progress(region, now_ns):
-        least = found.get(model)
-        this = Progress(model, phase, rows, needed, fewer, seconds, locked)
-        if least is None or (PHASES.index(phase), rows) < (PHASES.index(least.phase), least.rows):
-            found[model] = this
+    for each in progress(region, now_ns):
+        this = Progress(*each)
+        before = found.get(this.model, this)
+        least = min(before, this, key=lambda of: (PHASES.index(of.phase), of.rows))
+        fault = max(before, this, key=lambda of: of.fault_seconds)
+        found[this.model] = replace(least, fault_seconds=fault.fault_seconds, failing=fault.failing)
     return [found.get(model, Progress(model)) for model in models]

@@ -108,7 +108,9 @@ class WatchedIdentities:
         if self._events is None or not self.restrictions.is_open:
             return None
         learning = {
-            each.model: (each.phase, each.rows, each.needed, each.locked) for each in self.learning() if each.phase
+            each.model: (each.phase, each.rows, each.needed, each.locked, each.failing)
+            for each in self.learning()
+            if each.phase
         }
         return replace(self._events.stats(), restrictions=len(self.restrictions.restrictions), learning=learning)
 

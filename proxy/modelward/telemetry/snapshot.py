@@ -248,8 +248,8 @@ class DetectionSnapshot:
     evicted: int = 0  # records that were given to another identity
     lost: int = 0  # steps that are counted, and were not told one by one in log and trail
     restrictions: int = field(default=0, metadata=GAUGE)  # of operators
-    learning: Mapping[str, tuple[str, int, int, int]] = field(default_factory=dict, metadata=GAUGES)
-    # by model: phase, rows of it so far, with how many it ends, locked cells
+    learning: Mapping[str, tuple[str, int, int, int, int]] = field(default_factory=dict, metadata=GAUGES)
+    # by model: phase, rows of it so far, with how many it ends, locked cells, identities of a common fault
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,10 @@ def test_phases_and_signals_are_those_of_the_data_plane() -> None:
         ),
         (Progress("m", "armed", locked=2), "armed, all signals are evidence, 2 cells of its profile locked"),
         (Progress("m"), "no version with a profile: nothing is evidence"),
+        (
+            Progress("m", "armed", fault_seconds=580.0, failing=12),
+            "armed, all signals are evidence; a common fault of 12 identities is tolerated for 10 min",
+        ),
     ],
 )
 def test_a_phase_is_told_with_what_it_still_needs_and_what_counts_in_it(of: Progress, words: str) -> None:
@@ -42,6 +46,24 @@ def test_the_beginning_of_learning_is_told_once_for_each_model(caplog: pytest.Lo
         for at in (0.0, 2.0):
             told.look([MEASURING, Progress("armed", "armed"), Progress("bare")], {}, at)
     assert caplog.messages == [f"model fraud learns what its callers send: {MEASURING.words}"]
+
+
+def test_a_common_fault_is_told_once_in_ten_minutes_and_again_when_another_begins(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told, fault = LearningProgress(), Progress("fraud", "armed", fault_seconds=600.0, failing=12)
+    for at, each in (
+        (0.0, fault),
+        (2.0, fault),
+        (598.0, fault),
+        (602.0, fault),
+        (604.0, Progress("fraud", "armed")),
+        (606.0, fault),
+    ):
+        told.look([each], {}, at)
+    assert len(caplog.messages) == 3
+    assert "model fraud: 12 established identities send implausible rows, or rows very unlike" in caplog.messages[0]
+    assert "such rows restrict none of them until 20" in caplog.messages[0]
 
 
 def test_answers_that_locked_cells_cost_are_told_once_a_minute_with_all_that_came_since(

@@ -27,12 +27,15 @@ def detection_families(snapshot: Snapshot) -> Iterator[Family]:
     rows = Family("modelward_detection_learning_rows", "gauge", "Rows of this phase so far", ("model",))
     needed = Family("modelward_detection_learning_rows_needed", "gauge", "Rows with which this phase ends", ("model",))
     locked = Family("modelward_detection_locked_cells", "gauge", "Cells of the profile that are locked", ("model",))
-    for model, (phase, so_far, of, cells) in seen.learning.items():
+    what = "Established identities whose rows became unlike the training data at once, while that is tolerated"
+    failing = Family("modelward_detection_common_fault_identities", "gauge", what, ("model",))
+    for model, (phase, so_far, of, cells, with_fault) in seen.learning.items():
         phases.add((model, phase), 1)
         rows.add((model,), so_far)
         needed.add((model,), of)
         locked.add((model,), cells)
-    yield from (phases, rows, needed, locked)
+        failing.add((model,), with_fault)
+    yield from (phases, rows, needed, locked, failing)
     what = "Records of identities that were given to others, for want of room"
     yield Family("modelward_detection_evicted", "counter", what, rows=[((), seen.evicted)])
     what = "Steps of identities that are counted and were not told in log and trail"
