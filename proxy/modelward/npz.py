@@ -1,14 +1,21 @@
 """Archives of arrays (.npz) that somebody else has written: no pickles, and bounds on what unpacking them takes."""
 
+from __future__ import annotations
+
 import io
 import struct
 import tokenize
 import zipfile
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+from modelward.lazy import Lazy
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+else:
+    np = Lazy("numpy")
 
 # What numpy and zipfile raise for files that are damaged, encrypted, packed in unknown ways, or claim huge arrays.
 # numpy reads the header of an array as Python: tokenize.TokenError is no SyntaxError.

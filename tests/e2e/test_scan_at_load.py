@@ -104,7 +104,7 @@ def test_a_version_that_stays_is_not_scanned_again(tmp_path: Path, monkeypatch: 
             scanned.append(file)
             return scan_at_load(root, file, data)
 
-        monkeypatch.setattr("modelward.models.artifact.scan_at_load", noted)
+        monkeypatch.setattr("modelward.models.model_file.scan_at_load", noted)
         models.repository(tmp_path / "models", {"new": models.add_one()})
         server.reload()
         assert [file.parts[-3] for file in scanned] == ["new"]

@@ -130,7 +130,7 @@ def kernel(geometry, calibration, inputs=None, columns=()):
     words = [w for known in columns for w in (known or ())]
     f, views = len(geometry.mean), geometry.views
     return native_score.Kernel(
-        inputs=np.array(inputs or [(native_score.VALUES, f, 0, f)], native_score.INPUT),
+        inputs=np.array(inputs or [(native_score.VALUES, f, 0, f)], native_score.input_type()),
         mean=geometry.mean,
         scale=geometry.scale,
         low=geometry.low,

@@ -1,3 +1,1 @@
-import numpy as np
-
-NUMPY: dict[str, type[np.generic]]
+NUMPY: dict[str, str]

@@ -3,16 +3,26 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-import numpy as np
-
 from modelward_native.backend.engine cimport Engine
 from modelward_native.backend.run cimport mw_run, mw_run_input, mw_run_output, mw_run_reserve
 from modelward_native.request.tensor cimport MW_BYTES, mw_dtype_size
 
-# BF16 has no numpy type: its bits
-NUMPY = {"BOOL": np.bool_, "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64, "INT8": np.int8,
-         "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "FP16": np.float16, "BF16": np.uint16, "FP32": np.float32,
-         "FP64": np.float64}
+# names of numpy's types; BF16 has none: its bits
+NUMPY = {"BOOL": "bool", "UINT8": "uint8", "UINT16": "uint16", "UINT32": "uint32", "UINT64": "uint64", "INT8": "int8",
+         "INT16": "int16", "INT32": "int32", "INT64": "int64", "FP16": "float16", "BF16": "uint16", "FP32": "float32",
+         "FP64": "float64"}
+
+
+class Numpy:
+    """numpy, which is imported when something of it is used first: a server without models of its own never does."""
+
+    def __getattr__(self, name):
+        global np
+        import numpy as np
+        return getattr(np, name)
+
+
+np = Numpy()
 
 
 cdef list fill(Engine engine, mw_run *run, dict inputs, uint64_t *size, int64_t *rows):

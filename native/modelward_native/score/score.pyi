@@ -23,8 +23,6 @@ MAX_PROTOTYPES: Final[int]
 NEIGHBOURS: Final[int]
 KNOTS: Final[int]
 CLIP: Final[float]
-INPUT: Final[np.dtype[np.void]]
-COLUMN: Final[np.dtype[np.void]]
 
 Measured: TypeAlias = tuple[
     npt.NDArray[np.float64],
@@ -34,6 +32,7 @@ Measured: TypeAlias = tuple[
     npt.NDArray[np.int32],
 ]
 
+def input_type() -> np.dtype[np.void]: ...
 def use_instructions(name: str) -> None: ...
 
 class Kernel:

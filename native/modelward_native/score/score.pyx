@@ -8,8 +8,6 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from modelward_native.score.profile cimport *
 from modelward_native.request.tensor cimport MW_DTYPES, MW_MAX_TENSORS, mw_dtype, mw_dtype_name, mw_view
 
-import numpy as np
-
 NOT_A_NUMBER = MW_SCORE_NOT_A_NUMBER
 OUT_OF_RANGE = MW_SCORE_OUT_OF_RANGE
 UNKNOWN_CATEGORY = MW_SCORE_UNKNOWN_CATEGORY
@@ -30,15 +28,38 @@ NEIGHBOURS = MW_SCORE_NEIGHBOURS
 KNOTS = MW_SCORE_KNOTS
 CLIP = MW_SCORE_CLIP
 
-INPUT = np.dtype([("kind", np.int32), ("elements", np.int64), ("first", np.int32), ("width", np.int32)], align=True)
-COLUMN = np.dtype([("first_slot", np.uint32), ("mask", np.uint32), ("longest", np.uint32), ("open", np.uint8)], align=True)
-assert INPUT.itemsize == sizeof(mw_profile_input) and COLUMN.itemsize == sizeof(mw_profile_column)
+# fields of numpy types, aligned as in C
+INPUT = [("kind", "i4"), ("elements", "i8"), ("first", "i4"), ("width", "i4")]
+COLUMN = [("first_slot", "u4"), ("mask", "u4"), ("longest", "u4"), ("open", "u1")]
 
 cdef enum:
     CACHE_LINE = 64               # a register of AVX-512 that crosses one costs two loads
     WIDE = 128                    # dimensions beyond which fewer cells are looked at
     WIDE_PROBES = 2
 FAR = 1e15                        # where padding lies; its square is still a float
+
+
+class Numpy:
+    """numpy, which is imported when something of it is used first: a server without profiles never does."""
+
+    def __getattr__(self, name):
+        global np
+        import numpy as np
+        return getattr(np, name)
+
+
+np = Numpy()
+
+
+def input_type():
+    """numpy's type of an input of a profile."""
+    return _aligned(INPUT, sizeof(mw_profile_input))
+
+
+def _aligned(fields, size):
+    aligned = np.dtype(fields, align=True)
+    assert aligned.itemsize == size
+    return aligned
 
 
 def _padded(n, unit):
@@ -97,7 +118,7 @@ cdef class Kernel:
     """Owns one profile in the kernel's layout. f features, c category columns, d dimensions, n cells, m prototypes, i inputs,
     k knots of the calibration.
 
-    inputs: (i,) of INPUT; mean, scale (f,) float64; low, high (f,); views: None, or middle, quartile (f,), knots, normals
+    inputs: (i,) of `input_type`; mean, scale (f,) float64; low, high (f,); views: None, or middle, quartile (f,), knots, normals
     (f, KNOTS), metric (f, f) of two views (modelward.score.views); means (n, d), radius (n,), first (n + 1,), prototypes
     (m, d), counts (m,) of cells (modelward.score.cells); weights (1 .. NEIGHBOURS,); knot_score, knot_p (k,) with rising
     scores; text (bytes,) uint8, words (w + 1,) offsets into it, column_words (c + 1,) first word of each column,
@@ -126,7 +147,7 @@ cdef class Kernel:
 
         p.inputs, p.features, p.knots = len(inputs), features, knots
         p.padded_features = _padded(features, MW_SCORE_LANES)
-        p.input = <const mw_profile_input *>self.keep(inputs, INPUT)
+        p.input = <const mw_profile_input *>self.keep(inputs, input_type())
         p.mean = <const double *>self.keep(mean, np.float64)
         p.inverse_scale = <const double *>self.keep(1.0 / np.asarray(scale, np.float64), np.float64)
         p.low = <const float *>self.keep(low, np.float32)
@@ -205,14 +226,15 @@ cdef class Kernel:
         if word_starts[0] != 0 or word_starts[-1] != len(text) or (word_starts[1:] < word_starts[:-1]).any():
             raise ValueError("words does not divide the text into words")
         lengths = np.diff(word_starts)
-        table = np.zeros(len(is_open), COLUMN)
+        column_type = _aligned(COLUMN, sizeof(mw_profile_column))
+        table = np.zeros(len(is_open), column_type)
         total = 0
         for i, (begin, end) in enumerate(zip(first_words, first_words[1:])):
             size = 2 << (end - begin).bit_length()  # at most half full, so that a probe ends soon
             table[i] = (total, size - 1, lengths[begin:end].max(initial=0), is_open[i])
             total += size
         p.columns = len(table)
-        p.column = column = <const mw_profile_column *>self.keep(table, COLUMN)
+        p.column = column = <const mw_profile_column *>self.keep(table, column_type)
         p.word = <const uint64_t *>self.keep(word_starts, np.uint64)
         p.text = <const uint8_t *>self.keep(text, np.uint8)
         slots = <uint32_t *>self.keep(np.zeros(total, np.uint32), np.uint32)

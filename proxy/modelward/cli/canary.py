@@ -8,9 +8,9 @@ from modelward.cli import connect
 from modelward.cli.canary_upstream import record_upstream
 from modelward.cli.output import print_json, print_table
 from modelward.config.units import SECOND, UnitError, parse_duration
-from modelward.models.artifact import load_artifact
 from modelward.models.canary import ROWS, Canary, canary_file, record, request_of
 from modelward.models.limited import run_in_child
+from modelward.models.model_file import load_artifact
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import canonical
 from modelward.score import ProfileError, load_table

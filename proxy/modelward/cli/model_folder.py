@@ -14,12 +14,12 @@ from typing import Self
 from modelward.atomic_file import replacing
 from modelward.integrity.locate import model_file
 from modelward.integrity.version_files import VersionFiles
-from modelward.models.artifact import load_artifact
 from modelward.models.canary import LARGEST as LARGEST_CANARY
 from modelward.models.canary import canary_file
+from modelward.models.model_file import load_artifact
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.scan import MODEL_FILE, default_profile
-from modelward.score.store import MAX_FILE
+from modelward.score.size import MAX_FILE
 from modelward.sealing.opening import Opened, Unseal
 
 MOST_OTHERS = 20

@@ -11,13 +11,13 @@ from modelward.integrity.listing import names_in
 from modelward.integrity.locate import model_file
 from modelward.integrity.manifest import parse as parse_manifest
 from modelward.integrity.version_files import Provenance, VersionFiles, signature_file
-from modelward.models.artifact import load_artifact
 from modelward.models.canary import LARGEST as LARGEST_CANARY
 from modelward.models.canary import canary_file
+from modelward.models.model_file import load_artifact
 from modelward.problem import ProblemsFound
 from modelward.repository.files import LARGEST_MODEL, open_inside, read_inside
 from modelward.repository.scan import MODEL_FILE, default_profile
-from modelward.score.store import MAX_FILE
+from modelward.score.size import MAX_FILE
 from modelward.sealing.header import is_sealed
 from modelward.sealing.opening import Opened, told_recipients
 

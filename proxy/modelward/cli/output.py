@@ -4,33 +4,48 @@ Results go to stdout, problems to stderr. Names and paths may come from stranger
 control characters in them are shown, not sent to the terminal.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from modelward.problem import Problem
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 # rich takes 80 columns for a pipe or file, in which a table of models breaks every name
 WIDTH_OF_FILES = 140
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Called while BrokenPipeError is handled. The command says what it means; rich would end the process."""
-        raise  # noqa: PLE0704
+def is_terminal(*, error: bool = False) -> bool:
+    """Whether a person may look at stdout, or at stderr. rich decides where variables say otherwise than the stream."""
+    if any(variable in os.environ for variable in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")):
+        return console(error=error).is_terminal
+    return (sys.stderr if error else sys.stdout).isatty()
+
+
+@cache
+def _console() -> type[Console]:
+    from rich.console import Console  # noqa: PLC0415 - 2 MiB that a server without a terminal does not need
+
+    class Unbroken(Console):
+        def on_broken_pipe(self) -> None:
+            """Called while BrokenPipeError is handled. The command says what it means; rich would end the process."""
+            raise  # noqa: PLE0704
+
+    return Unbroken
 
 
 def console(*, error: bool = False) -> Console:
     """A console on stdout, or on stderr."""
-    console = _Console(stderr=error, highlight=False, markup=False, emoji=False)
+    console = _console()(stderr=error, highlight=False, markup=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = WIDTH_OF_FILES
     return console
@@ -53,6 +68,9 @@ def rfc3339(seconds: float) -> str:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """One table; cells are plain text, several lines allowed."""
+    from rich.table import Table  # noqa: PLC0415 - as in _console
+    from rich.text import Text  # noqa: PLC0415
+
     table = Table(title=Text(plain(title)), title_justify="left", show_lines=False)
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -77,6 +95,8 @@ def print_notes(notes: Iterable[Problem]) -> None:
 
 
 def _print(found: Iterable[Problem], label: str, style: str) -> None:
+    from rich.text import Text  # noqa: PLC0415 - as in _console
+
     out = console(error=True)
     for problem in found:
         out.print(Text.assemble((f"{label}: ", style), plain(problem.what)), soft_wrap=True)

@@ -9,7 +9,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from modelward.cli.output import console, print_json, print_table
-from modelward.models.artifact import load_artifact
+from modelward.models.model_file import load_artifact
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import canonical
 from modelward.repository.scan import default_profile

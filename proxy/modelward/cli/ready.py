@@ -1,8 +1,10 @@
 """READY: what is served, how, and which guards are off. A table on a terminal, plain lines anywhere else."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 
-from modelward.cli.output import console, plain, print_table
+from modelward.cli.output import console, is_terminal, plain, print_table
 from modelward.config.listen import Listen
 from modelward.server.report import COLUMNS, Report
 
@@ -17,23 +19,24 @@ def lines(report: Report) -> Iterator[str]:
 
 def print_ready(report: Report, listen: Listen, workers: int = 1) -> None:
     """Prints the table, the addresses, and what there is to say about single models. listen: with real ports."""
-    out = console()
-    if out.is_terminal:
+    say: Callable[[str], object] = print
+    if is_terminal():
         print_table("READY", COLUMNS, report.rows)
+        say = partial(console().print, soft_wrap=True)
     else:
         for line in lines(report):
-            out.print(line, soft_wrap=True)
-    out.print(f"gRPC     {listen.grpc}", soft_wrap=True)
+            say(line)
+    say(f"gRPC     {listen.grpc}")
     for label, text in report.guards:
-        out.print(f"{label:<8} {plain(text)}", soft_wrap=True)
+        say(f"{label:<8} {plain(text)}")
     if listen.admin is not None:
-        out.print(f"admin    {listen.admin}", soft_wrap=True)
+        say(f"admin    {listen.admin}")
     base = f"http://{listen.http}" if not listen.http.is_unix else str(listen.http)
-    out.print(f"metrics  {base}/metrics   health  {base}/healthz   readiness  {base}/readyz", soft_wrap=True)
+    say(f"metrics  {base}/metrics   health  {base}/healthz   readiness  {base}/readyz")
     if workers > 1:
-        out.print(f"workers  {workers}")
+        say(f"workers  {workers}")
     for refused in report.refused:
-        out.print(plain(refused), soft_wrap=True)
+        say(plain(refused))
     for note in report.notes:
-        out.print(f"note: {plain(note)}", soft_wrap=True)
-    out.file.flush()
+        say(f"note: {plain(note)}")
+    sys.stdout.flush()

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -15,7 +16,7 @@ from modelward.admin.operator import NotNow
 from modelward.admin.recorded import Recorded
 from modelward.approvals.configuration import Configuration, agreed
 from modelward.audit.record import Actor
-from modelward.cli.output import console, give_stdout_up, print_problems
+from modelward.cli.output import console, give_stdout_up, is_terminal, print_problems
 from modelward.cli.ready import print_ready
 from modelward.config import triton
 from modelward.config.arguments import add_arguments as add_configuration_arguments
@@ -95,8 +96,8 @@ async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
     loop.set_exception_handler(Mishaps())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled.set)
-    out = console(error=True)
-    with out.status("loading models") as status:
+    status = console(error=True).status("loading models") if is_terminal(error=True) else None
+    with status or nullcontext():
         restart = partial(Recorded(supervisor, _signal("SIGUSR2")).restart, lambda worker: None, "SIGUSR2")
         reload = partial(Recorded(supervisor, _signal("SIGHUP")).reload, "SIGHUP")
         loop.add_signal_handler(signal.SIGUSR2, lambda: asked.append(loop.create_task(ask(restart))))
@@ -107,13 +108,17 @@ async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
             await started.wait()  # what changes while the first workers load is served when they are ready
             await ask(supervisor.reload)
 
+        def progress(what: str) -> None:
+            if status is not None:
+                status.update(f"loading {what}")
+
         def not_followed() -> None:
             supervisor.watch_failures += 1
 
         if config.watch:
             asked.append(loop.create_task(watch(file, config.repository, follow, not_followed)))
         try:
-            starting = loop.create_task(supervisor.start(lambda what: status.update(f"loading {what}")))
+            starting = loop.create_task(supervisor.start(progress))
             await _first(starting, signalled.wait())
             if starting.done():
                 await starting

@@ -1,16 +1,22 @@
 """A constant answer: nested lists in the configuration, validated against the model's outputs, kept as wire bytes."""
 
+from __future__ import annotations
+
 import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from modelward.lazy import Lazy
 from modelward.problem import Problem, ProblemsFound
 from modelward.suggest import suggestion
 from modelward.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = Lazy("numpy")
 
 _NUMPY = {
     "BOOL": "?",
@@ -57,7 +63,7 @@ class FallbackValue:
     outputs: tuple[ConstantOutput, ...]
 
     @classmethod
-    def compile(cls, outputs: Sequence[TensorSpec], value: Mapping[str, Any], where: str) -> "FallbackValue":
+    def compile(cls, outputs: Sequence[TensorSpec], value: Mapping[str, Any], where: str) -> FallbackValue:
         """Holds `value` (output name -> scalar or nested list) against `outputs`; `where` is for messages.
 
         A scalar fills the output's shape. On a dynamic first axis the value has exactly one row, which is repeated; one

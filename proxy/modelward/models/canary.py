@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from modelward.atomic_file import replacing
+from modelward.lazy import Lazy
 from modelward.npz import DAMAGE, read_arrays
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import Read, read_hashed
@@ -24,6 +22,14 @@ from modelward.suggest import did_you_mean
 from modelward.tensors import TensorSpec, has_batch_axis
 from modelward_native.backend.arrays import NUMPY
 from modelward_native.backend.engine import Engine
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+else:
+    np, Array = Lazy("numpy"), Any
 
 FILE_MODE = 0o644  # workers of another user may read it
 CANARY_FILE = "canary.npz"
@@ -34,7 +40,6 @@ ROWS = 16  # that are recorded
 TOLERANCE = {"FP16": 2e-2, "BF16": 1e-1, "FP32": 1e-3, "FP64": 1e-6}
 MEND = "If the model is right, record it again: modelward canary record MODEL --data FILE"
 
-Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
 Specs = tuple[TensorSpec, ...]
 

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from modelward.bounded_file import read_regular
 from modelward.config.model import LastGood, ModelSettings
@@ -21,7 +21,7 @@ from modelward.fingerprint import Fingerprint, fingerprint
 from modelward.integrity.naming import name_of
 from modelward.integrity.version_files import NOTHING_KNOWN, Provenance, Unsigned, VersionFiles
 from modelward.models import scanned
-from modelward.models.artifact import Artifact, load_artifact
+from modelward.models.artifact import Artifact
 from modelward.models.canary import Canary, canary_file
 from modelward.models.canary import load as load_canary
 from modelward.models.declared_outputs import NOTHING_DECLARED, DeclaredOutputs, declared_outputs
@@ -32,18 +32,19 @@ from modelward.models.weights import Weights, primary, weights_of
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import Refused, problems_of
 from modelward.repository.scan import ModelFolder, Version, scan
-from modelward.score import Profile, ProfileError
-from modelward.score.store import MAX_FILE
+from modelward.score.errors import ProfileError
+from modelward.score.size import MAX_FILE
 from modelward.sealing.opening import GivenUp, Opener
 from modelward.tensors import difference_between, row_signature
 
 if TYPE_CHECKING:
     from modelward.integrity.signature import Verdict
+    from modelward.score import Profile
 
 CONFIGURATION = "configuration"
 
 # a profile, its file, and the file's fingerprint from before it was read
-_Found = tuple[Profile | None, Path | None, Fingerprint]
+_Found: TypeAlias = "tuple[Profile | None, Path | None, Fingerprint]"
 NO_PROFILE: _Found = None, None, ()
 
 # the model's name, the version, its files, and whether they are scanned
@@ -144,6 +145,8 @@ def unnamed(models: Iterable[CheckedVersion]) -> list[Problem]:
 
 def load_unseen(name: str, version: Version, files: VersionFiles, scan: bool) -> Artifact:
     """Reads the file. Raises ProblemsFound."""
+    from modelward.models.model_file import load_artifact  # noqa: PLC0415 - brings onnx: only where a model runs here
+
     artifact = load_artifact(files.root, version.file, files.read, scan=scan)
     return replace(artifact, sealed=files.key)
 
@@ -361,6 +364,8 @@ class _Checker:
         return self._load_profile(file)
 
     def _load_profile(self, file: Path) -> _Found:
+        from modelward.score import Profile  # noqa: PLC0415 - brings numpy: only where a model is scored
+
         how = f"Fit it again: modelward profile fit {self.version.file} --data FILE --out {file}"
         seen = fingerprint([file])
         try:

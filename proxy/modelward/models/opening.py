@@ -1,11 +1,13 @@
 """From a checked inventory to models that the data plane can run."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelward.child import ChildEnded
 from modelward.config.model import LARGEST_CONCURRENCY
@@ -25,12 +27,14 @@ from modelward.models.weights import Weights, primary
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import Refused
 from modelward.repository.scan import Version
-from modelward.score import Profile
 from modelward_native.backend.engine import Engine
 from modelward_native.backend.runtime import LoadNote
 from modelward_native.outputs.guards import OutputGuards
 from modelward_native.request.last_good import LastGoodAnswers
 from modelward_native.request.served import Served
+
+if TYPE_CHECKING:
+    from modelward.score import Profile
 
 log = logging.getLogger("modelward.models")
 

@@ -16,13 +16,13 @@ from modelward.integrity.naming import name_of
 from modelward.integrity.signature import verify_all
 from modelward.integrity.signatures import verdicts_on
 from modelward.integrity.version_files import VersionFiles
-from modelward.models.artifact import load_artifact
 from modelward.models.canary import LARGEST as LARGEST_CANARY
 from modelward.models.canary import canary_file
 from modelward.models.facts import Loaded
+from modelward.models.model_file import load_artifact
 from modelward.problem import ProblemsFound
 from modelward.repository.scan import Version, default_profile, scan
-from modelward.score.store import MAX_FILE
+from modelward.score.size import MAX_FILE
 from modelward.sealing.opening import Opened
 
 LOWEST_PRIORITY = 19

@@ -18,18 +18,22 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Self
-
-import numpy as np
+from typing import TYPE_CHECKING, Self
 
 from modelward.atomic_file import replace_file
 from modelward.bounded_file import read_regular
 from modelward.child import Bounds, ChildEnded, ending, in_child
+from modelward.lazy import Lazy
 from modelward.models.artifact import Artifact
 from modelward.models.runtime import runtime
 from modelward.models.warmup import Array, made_up, sizes
 from modelward.problem import Problem, ProblemsFound
 from modelward_native.backend.engine import Engine
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = Lazy("numpy")
 
 log = logging.getLogger("modelward.models")
 

@@ -5,22 +5,29 @@ one too. Whether they are is found in the graph (modelward.models.rows), and tri
 together and apart. Where either finds that they are not, the model is run request by request.
 """
 
+from __future__ import annotations
+
 import contextlib
 import logging
 import math
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
+from modelward.lazy import Lazy
 from modelward_native.backend.arrays import NUMPY
 from modelward_native.backend.engine import Engine
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+else:
+    np, Array = Lazy("numpy"), Any
+
 log = logging.getLogger("modelward.models")
 
-Array = npt.NDArray[Any]
 Inputs = dict[str, Array]
 
 # of the numbers in rows that are run together; a model may tell only the large ones apart from others

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+from modelward.lazy import Lazy
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+else:
+    np, Array = Lazy("numpy"), Any
 
 # Datatypes whose elements numpy holds. BF16 has no numpy type and BYTES no fixed size: each has its own functions.
 NUMPY_TYPES: dict[str, str] = {

@@ -1,12 +1,16 @@
 """Anomalous requests and failed runs, told in the log: one line each, and no more than a reader can take."""
 
+from __future__ import annotations
+
 import logging
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from modelward.score import Profile
 from modelward_native.backend.engine import Engine
+
+if TYPE_CHECKING:
+    from modelward.score import Profile
 
 log = logging.getLogger("modelward.anomaly")
 failures_log = logging.getLogger("modelward.backend")

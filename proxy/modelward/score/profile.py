@@ -184,7 +184,7 @@ class Profile:
         """The profile in the data plane's memory."""
         inputs = [(i.kind, i.elements, i.first, i.width) for i in self.layout.inputs]
         return native_score.Kernel(
-            inputs=np.array(inputs, native_score.INPUT),
+            inputs=np.array(inputs, native_score.input_type()),
             **_kernel_geometry(self.geometry),
             knot_score=self.calibration.knot_score,
             knot_p=self.calibration.knot_p,
@@ -241,7 +241,7 @@ def bare_kernel(shape: Geometry) -> native_score.Kernel:
     """A kernel of numeric features and no calibration yet: what scores rows that were held back."""
     features = len(shape.mean)
     return native_score.Kernel(
-        inputs=np.array([(native_score.VALUES, features, 0, features)], native_score.INPUT),
+        inputs=np.array([(native_score.VALUES, features, 0, features)], native_score.input_type()),
         **_kernel_geometry(replace(shape, low=np.full(features, -np.inf), high=np.full(features, np.inf))),
         knot_score=np.zeros(1),
         knot_p=np.ones(1),

@@ -19,6 +19,7 @@ from modelward.score.cells import Cells
 from modelward.score.errors import ProfileError
 from modelward.score.geometry import Geometry
 from modelward.score.layout import Layout
+from modelward.score.size import MAX_FILE
 from modelward.score.views import Views
 from modelward.score.words import MAX_TEXT, Words
 from modelward_native.score.score import KNOTS, MAX_CELLS, MAX_INPUTS, MAX_PROTOTYPES, NEIGHBOURS
@@ -26,7 +27,6 @@ from modelward_native.score.score import KNOTS, MAX_CELLS, MAX_INPUTS, MAX_PROTO
 FILE_MODE = 0o644  # workers of another user may read it
 VERSION = 2
 MEND = "; `modelward profile fit` writes one"
-MAX_FILE = 1 << 29  # bytes, packed and unpacked: a profile of the largest layout has a fifth of that
 MAX_FEATURES = 1 << 17  # of all inputs
 MAX_STANDARDISED = 1e9  # no prototype lies farther out, in standard deviations; keeps squares within float's range
 MIN_QUARTILE, MIN_WEIGHT = 1e-6, 1e-6

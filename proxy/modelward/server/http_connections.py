@@ -1,7 +1,7 @@
 """Connections of the HTTP listener: accepted in bounded turns, with places in all and of each peer.
 
-aiohttp's own sites accept whatever comes. Here a newcomer always finds a place: the idlest connection of the peer that
-holds the most makes way for it. So neither silent nor busy clients keep a probe out.
+A newcomer always finds a place: the idlest connection of the peer that holds the most makes way for it. So neither
+silent nor busy clients keep a probe out.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import contextlib
 import ipaddress
 import logging
 import socket
-from functools import partial
-
-from aiohttp import web
+from collections.abc import Callable
 
 from modelward.server.exhaustion import OUT_OF_RESOURCES
+from modelward.server.http_connection import HttpConnection
 from modelward_native.wire.peer_index import PeerIndex
 
 MOST = 64
@@ -23,21 +22,22 @@ MOST_OF_PEER = 16
 AT_ONCE = 16
 PAUSE_SECONDS = 0.1
 BACKLOG = 128
+POLL_SECONDS = 0.01
 IPV6_BYTES = 8
 
 log = logging.getLogger("modelward.http")
 
 
 class Connections:
-    """Owns a listening socket and what is accepted from it; `server` makes the protocols. Use `start`, then `close`."""
+    """Owns a listening socket and what is accepted from it; `make` makes the protocols. Use `start`, then `close`."""
 
-    def __init__(self, bound: socket.socket, server: web.Server) -> None:
+    def __init__(self, bound: socket.socket, make: Callable[[], HttpConnection]) -> None:
         self._loop = asyncio.get_running_loop()
         self._socket = bound
-        self._server = server
+        self._make = make
         self._places = PeerIndex()
-        self._peers: dict[web.RequestHandler, str] = {}
-        self._sockets: dict[web.RequestHandler, socket.socket] = {}
+        self._peers: dict[HttpConnection, str] = {}
+        self._sockets: dict[HttpConnection, socket.socket] = {}
         self._setting_up: set[asyncio.Task[None]] = set()
         self._resume: asyncio.TimerHandle | None = None
 
@@ -53,12 +53,23 @@ class Connections:
         if self._socket.fileno() >= 0:
             self._loop.remove_reader(self._socket.fileno())
 
-    def touch(self, handler: web.RequestHandler) -> None:
+    async def ended(self, seconds: float) -> None:
+        """After `close`: connections end with their answers, which have so many seconds; what is left is cut."""
+        for handler in [*self._peers]:
+            handler.finish()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._peers:
+                    await asyncio.sleep(POLL_SECONDS)
+        for handler in [*self._peers]:
+            self._dismiss(handler)
+
+    def touch(self, handler: HttpConnection) -> None:
         """It has asked for something."""
         if handler in self._peers:
             self._places.touch(self._peers[handler], handler)
 
-    def lost(self, handler: web.RequestHandler) -> None:
+    def lost(self, handler: HttpConnection) -> None:
         peer = self._peers.pop(handler, None)
         if peer is not None:
             self._places.leave(peer, handler)
@@ -91,16 +102,16 @@ class Connections:
             self._dismiss(next(iter(own)))
         elif self._places.taken >= MOST:
             self._make_room()
-        handler = self._server()
+        handler = self._make()
         self._places.enter(peer, handler)
         self._peers[handler], self._sockets[handler] = peer, accepted
         task = self._loop.create_task(self._set_up(handler, accepted))
         self._setting_up.add(task)
         task.add_done_callback(self._setting_up.discard)
 
-    async def _set_up(self, handler: web.RequestHandler, accepted: socket.socket) -> None:
+    async def _set_up(self, handler: HttpConnection, accepted: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(partial(_same, handler), accepted)
+            await self._loop.connect_accepted_socket(lambda: handler, accepted)
         except OSError as error:
             log.debug("a connection was not set up: %s", error)
             self.lost(handler)
@@ -109,7 +120,7 @@ class Connections:
         for peer in self._places.largest(1):
             self._dismiss(next(iter(self._places.of(peer))))
 
-    def _dismiss(self, handler: web.RequestHandler) -> None:
+    def _dismiss(self, handler: HttpConnection) -> None:
         """Cut, not closed: a client that does not read would hold a closing connection with what is buffered for it."""
         accepted, transport = self._sockets[handler], handler.transport
         self.lost(handler)
@@ -118,10 +129,6 @@ class Connections:
         else:  # it is being set up, which the end of its socket ends
             with contextlib.suppress(OSError):
                 accepted.shutdown(socket.SHUT_RDWR)
-
-
-def _same(handler: web.RequestHandler) -> web.RequestHandler:
-    return handler
 
 
 def _peer(address: object) -> str:

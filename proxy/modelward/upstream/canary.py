@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
-import numpy as np
 
 from modelward.config.canary import CanarySettings
 from modelward.config.schema import Config
 from modelward.config.upstream import UpstreamAddress, parse_upstream
+from modelward.lazy import Lazy
 from modelward.models.canary import Array, Arrays, Canary, Specs, compared, load
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import canonical
@@ -19,6 +19,11 @@ from modelward.rpc.contents import AnswerProblem, decode_all, encode
 from modelward.rpc.protocol import INFERENCE_SERVICE
 from modelward.tensors import TensorSpec
 from modelward.upstream.channel import method, open_channel
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = Lazy("numpy")
 
 # An answer may take as long as that, from the connection on.
 ANSWER_SECONDS = 30.0

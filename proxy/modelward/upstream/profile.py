@@ -1,11 +1,17 @@
 """The training profile of a model that upstreams serve: there is no repository that it could be found in."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelward.config.model import Anomaly
 from modelward.problem import Problem, ProblemsFound
-from modelward.score import Profile, ProfileError
+from modelward.score.errors import ProfileError
 from modelward.tensors import TensorSpec, row_signature
+
+if TYPE_CHECKING:
+    from modelward.score import Profile
 
 
 class UnusableProfile(ProblemsFound):
@@ -25,6 +31,8 @@ def load_profile(name: str, anomaly: Anomaly, inputs: tuple[TensorSpec, ...]) ->
     if anomaly.profile is None:
         how = f"Set models.{name}.anomaly.profile to the file that modelward profile fit has written"
         raise UnusableProfile([Problem(f"anomaly.mode {anomaly.mode} needs a profile", where, how=how)])
+    from modelward.score import Profile  # noqa: PLC0415 - brings numpy: only where requests are scored
+
     try:
         profile = Profile.load(anomaly.profile)
     except (ProfileError, OSError) as error:

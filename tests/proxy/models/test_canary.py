@@ -10,10 +10,10 @@ import pytest
 from onnx import TensorProto
 
 from modelward.config.load import load
-from modelward.models.artifact import load_artifact
 from modelward.models.canary import LARGEST, canary_file, failure, record, request_of
 from modelward.models.canary import load as load_canary
 from modelward.models.inventory import take_inventory
+from modelward.models.model_file import load_artifact
 from modelward.models.opening import LoadLimits, OpenVersion, open_models, try_open
 from modelward.models.runtime import runtime
 from modelward.models.trial import Trials

@@ -8,8 +8,9 @@ import numpy.typing as npt
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from modelward.models.artifact import Artifact, load_artifact
+from modelward.models.artifact import Artifact
 from modelward.models.limited import run_in_child
+from modelward.models.model_file import load_artifact
 from tests import models
 
 

@@ -159,7 +159,7 @@ def test_hostile_files_of_one_version_keep_no_other_from_being_served(tmp_path: 
 
 
 WORKS = {
-    "scan_at_load": "modelward.models.artifact",
+    "scan_at_load": "modelward.models.model_file",
     "load_canary": "modelward.models.inventory",
     "name_of": "modelward.models.inventory",
     "root_digest": "modelward.integrity.version_files",

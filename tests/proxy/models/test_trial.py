@@ -6,7 +6,8 @@ import pytest
 
 from modelward import child
 from modelward.models import trial
-from modelward.models.artifact import Artifact, load_artifact
+from modelward.models.artifact import Artifact
+from modelward.models.model_file import load_artifact
 from modelward.models.trial import Findings, Trials, find
 from tests import models
 

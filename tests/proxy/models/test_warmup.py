@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from modelward import child
-from modelward.models.artifact import load_artifact
 from modelward.models.limited import open_once
+from modelward.models.model_file import load_artifact
 from modelward.models.runtime import runtime
 from modelward.models.trial import find
 from modelward.models.warmup import MOST_ELEMENTS, made_up, sizes, warm_up

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from modelward.config.address import Address, parse_address
 from modelward.models.catalog import Catalog
 from modelward.problem import ProblemsFound
-from modelward.server import http
+from modelward.server import http_connection
 from modelward.server.http import AppState, HttpServer
 from modelward.server.http_connections import MOST, MOST_OF_PEER
 from modelward.server.readiness import Readiness
@@ -297,7 +297,7 @@ def test_scrapers_that_take_gzip_get_it() -> None:
 
 
 def test_a_connection_is_closed_after_many_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "MAX_REQUESTS", 3)
+    monkeypatch.setattr(http_connection, "MAX_REQUESTS", 3)
 
     async def body() -> None:
         async with site() as s:
@@ -335,7 +335,7 @@ def test_a_client_that_never_reads_makes_way_for_the_next(monkeypatch: pytest.Mo
 
 
 def test_a_request_body_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(http_connection, "LINGER_SECONDS", 0.05)
 
     async def body() -> None:
         async with site() as s:

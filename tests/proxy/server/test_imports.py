@@ -30,8 +30,8 @@ def tell():
 atexit.register(tell)
 """
 
-SUPERVISOR = {"numpy", "onnx", "onnxruntime", "grpc", "jwt", "cryptography"}
-WORKER = {"aiohttp", "rich", "jwt", "cryptography", "prometheus_client"}
+SUPERVISOR = {"numpy", "onnx", "onnxruntime", "grpc", "jwt", "cryptography", "aiohttp", "rich", "prometheus_client"}
+WORKER = {"aiohttp", "rich", "jwt", "cryptography", "prometheus_client", "numpy", "onnx", "yaml"}
 COMMAND = {"onnx", "onnxruntime", "aiohttp", "jwt", "cryptography", "jsonschema", "psycopg", "model_signing"}
 # by packages or modules: what only operators, approvals, audit, integrity, sealing and access_log need
 UNCONFIGURED = {"jwt", "cryptography", "jsonschema", "psycopg", "model_signing", "sigstore", "bech32"}
@@ -69,6 +69,18 @@ def test_a_process_imports_no_library_that_only_others_need(module: str, absent:
     loaded = imported(MODULES.format(module))
     assert module in loaded
     assert absent & loaded == set()
+
+
+def test_neither_process_of_a_hop_imports_a_library_for_models_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(AT_EXIT.format(folder=str(tmp_path)))
+    with serve_process(repository(tmp_path / "models", {"m": identity()})) as upstream:
+        sets = ("--set", f"models.m.upstreams=[{upstream.grpc}]")
+        with serve_process(*sets, environment={"PYTHONPATH": str(tmp_path)}) as hop:
+            assert hop.terminate() == 0
+    for process in ("supervisor", "worker"):
+        loaded = set(json.loads((tmp_path / process).read_text()))
+        assert "modelward.config.schema" in loaded
+        assert {"numpy", "onnx", "onnxruntime", "scipy", "pyarrow", "aiohttp", "rich"} & loaded == set()
 
 
 @pytest.mark.parametrize("process", ["supervisor", "worker"])

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from modelward.models.artifact import load_artifact
+from modelward.models.model_file import load_artifact
 from modelward.models.rows.walk import entangled
 from modelward.models.runtime import runtime
 from modelward.models.signature import read_signature

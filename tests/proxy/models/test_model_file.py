@@ -11,7 +11,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from modelward.models import external
-from modelward.models.artifact import NEWEST_IR, NEWEST_OPSET, Artifact, load_artifact
+from modelward.models.artifact import Artifact
+from modelward.models.model_file import NEWEST_IR, NEWEST_OPSET, load_artifact
 from modelward.models.operators import MOST_NODES
 from modelward.problem import ProblemsFound
 from modelward.tensors import HIGHEST_RANK, MOST_TENSORS, TensorSpec
