@@ -114,6 +114,19 @@ cdef class Reader:
                 self.read_ring(<mw_ring *>self.region.at(entry, slot), entry.size - mw_ring_size_of(0), slot, most, groups)
         return list(groups.values())
 
+    def is_waiting(self, uint64_t much) -> bool:
+        """Whether in some ring so many bytes wait to be read, or an eighth of it."""
+        cdef const Named *entry = self.region.find(RING)
+        cdef const mw_ring *ring
+        cdef int slot
+        if entry == NULL:
+            return False
+        for slot in range(<int>self.region.header.opened):
+            ring = <const mw_ring *>self.region.at(entry, slot)
+            if mw_ring_seen(&ring.written) - ring.read >= min(much, entry.size // 8):
+                return True
+        return False
+
     cdef int read_ring(self, mw_ring *ring, uint64_t room, int slot, uint64_t most, dict groups) except -1:
         cdef uint64_t end = mw_ring_seen(&ring.written), position = ring.read, start = position
         cdef uint64_t size_of_ring = room // 8 * 8

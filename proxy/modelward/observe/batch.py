@@ -199,24 +199,30 @@ class Batch:
         return self._filled(self.asked, self.source.inputs)
 
     def parts(self, found: Sequence[Mapping[str, Array]], tensor: Tensor) -> list[tuple[int, Array]]:
-        """Of one tensor, (first row, its elements by row) of each request that has it as the signature says: with as
-        many rows as the request, and as many elements in each. In its own datatype. found: `asked` or `answers`. Where
-        the first dimension is no row, a request is one row of all elements."""
-        parts: list[tuple[int, Array]] = []
-        ends = np.cumsum(self.requests["rows"]).tolist()
-        totals, wanted = self.requests["total_rows"].tolist(), self.width(tensor)
-        for tensors, end, count, total in zip(found, ends, self.requests["rows"].tolist(), totals, strict=True):
+        """Of one tensor, (first row, its elements by row) of the requests that have it as the signature says: with as
+        many rows as the request, and as many elements in each. In its own datatype; requests that follow each other and
+        have rows of one width are one part. found: `asked` or `answers`. Where the first dimension is no row, a request
+        is one row of all elements."""
+        parts: list[tuple[int, list[Array]]] = []
+        counts, totals = self.requests["rows"], self.requests["total_rows"].tolist()
+        ends, indices, wanted = np.cumsum(counts).tolist(), self.rows["row"], self.width(tensor)
+        end_of_last, kind_of_last = -1, None
+        for tensors, end, count, total in zip(found, ends, counts.tolist(), totals, strict=True):
             array = tensors.get(tensor.name)
             if array is None or not count:
                 continue
             rows = array if self.source.batched else array[None]
-            index = self.rows["row"][end - count : end]
-            if not rows.ndim or len(rows) != (total if self.source.batched else 1) or len(rows) <= int(index.max()):
+            index = indices[end - count : end]
+            if not rows.ndim or len(rows) != (total if self.source.batched else 1) or len(rows) <= index.max():
                 continue
             width = prod(rows.shape[1:])
-            if wanted in (None, width):
-                parts.append((end - count, rows.reshape(len(rows), width)[index]))
-        return parts
+            if wanted not in (None, width):
+                continue
+            if end_of_last != end - count or kind_of_last != (width, rows.dtype):
+                parts.append((end - count, []))
+            parts[-1][1].append(rows.reshape(len(rows), width)[index])
+            end_of_last, kind_of_last = end, (width, rows.dtype)
+        return [(begin, together[0] if len(together) == 1 else np.concatenate(together)) for begin, together in parts]
 
     def width(self, tensor: Tensor) -> int | None:
         """Elements of a row as the signature says; None where it does not fix them."""

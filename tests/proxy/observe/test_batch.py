@@ -113,3 +113,16 @@ def test_a_large_batch_comes_in_pieces_and_a_small_one_as_it_is(monkeypatch: pyt
     pieces = list(made.pieces())
     assert [len(piece) for piece in pieces] == [100] * 10  # no request is split
     assert whole(pieces) == list(made.ids)
+
+
+def test_requests_of_one_width_are_one_part_and_others_begin_a_new_one():
+    made = batch_of([asked(2, 1), asked(1, 2), asked(1, 3, 4), asked(1, 4)], WIDE)
+    parts = made.parts(made.asked, WIDE.inputs[0])
+    assert [(begin, part.shape) for begin, part in parts] == [(0, (3, 2)), (3, (1, 4)), (4, (1, 2))]
+    assert parts[0][1].tolist() == [[1, 1], [1, 1], [2, 2]]
+
+
+def test_a_request_without_the_tensor_parts_those_beside_it():
+    made = batch_of([asked(1, 1), asked(1, 2), asked(1, 3)], WIDE)
+    made = replace(made, raw_inputs=(made.raw_inputs[0], b"", made.raw_inputs[2]))
+    assert [begin for begin, _ in made.parts(made.asked, WIDE.inputs[0])] == [0, 2]
