@@ -327,7 +327,8 @@ void mw_watch_answer(mw_watch *w, mw_suspect *s, uint64_t key, const mw_watched 
     out->repeated = (uint8_t)is_repeat(m, row->row);
     const uint32_t label = answer->label < 0 ? LABEL_UNKNOWN : (uint32_t)answer->label % LABEL_UNKNOWN,
                    level = level_of(m, answer->margin), who = (uint32_t)(key >> 40) & 4095;
-    if (row->hashed) look_around(w, t, row, who, label, now / 40 & 65535, out->repeated, &around);
+    if (row->hashed && (!out->repeated || phase == MW_WATCH_ARMED)) /* a repeat teaches nothing */
+        look_around(w, t, row, who, label, now / 40 & 65535, out->repeated, &around);
     if (out->repeated) {
         keep(s, e, dither);
         if (!blocked) take_step(s, e, now, block_for, out);

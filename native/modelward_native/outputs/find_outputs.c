@@ -74,11 +74,41 @@ static uint32_t index_of(mw_span name, const mw_declared_output *declared, uint3
     return i;
 }
 
-/* The name that a tensor begins with, where it begins with one. */
-static int first_name(mw_span tensor, mw_span *name) {
-    mw_cursor c = mw_cursor_over(tensor);
+/* The name that a tensor begins with, where it begins with one; the cursor is then behind it. */
+static int first_name(mw_cursor *tensor, mw_span *name) {
     uint32_t tag;
-    return mw_read_tag(&c, &tag) && tag == MW_TAG(1, MW_WIRE_LEN) && mw_read_bytes(&c, name);
+    return mw_read_tag(tensor, &tag) && tag == MW_TAG(1, MW_WIRE_LEN) && mw_read_bytes(tensor, name);
+}
+
+static int is_name_of(mw_dtype dtype, mw_span text) {
+    const char *name = mw_dtype_name(dtype);
+    size_t i = 0;
+    while (i < text.size && name[i] && name[i] == (char)text.data[i]) i++;
+    return i == text.size && !name[i];
+}
+
+/* A tensor whose contents are raw, as servers write it: behind its name lie its datatype and its shape, and nothing more. 0: it
+ * is otherwise, and to be scanned. */
+static int take_plain(mw_cursor c, const mw_declared_output *declared, mw_found_output *found) {
+    mw_span datatype, shape;
+    uint32_t tag, rank = 0;
+    uint64_t dimension;
+    if (!mw_read_tag(&c, &tag) || tag != MW_TAG(2, MW_WIRE_LEN) || !mw_read_bytes(&c, &datatype)) return 0;
+    if (!mw_read_tag(&c, &tag) || tag != MW_TAG(3, MW_WIRE_LEN) || !mw_read_bytes(&c, &shape)) return 0;
+    if (c.at != c.end || !is_name_of(declared->dtype, datatype)) return 0;
+    mw_cursor dimensions = mw_cursor_over(shape);
+    while (dimensions.at < dimensions.end) {
+        if (rank == MW_MAX_RANK || !mw_read_varint(&dimensions, &dimension)) return 0;
+        found->shape[rank++] = (int64_t)dimension;
+    }
+    int64_t elements = mw_oip_elements(found->shape, rank);
+    if (elements < 0) return 0;
+    found->state = MW_OUTPUT_FOUND;
+    found->rank = rank;
+    found->elements = (uint64_t)elements;
+    found->data = NULL;
+    found->in_spare = 0;
+    return 1;
 }
 
 static void forget(mw_found_output *found, uint32_t count, mw_output_state state) {
@@ -100,9 +130,16 @@ int mw_find_outputs(uint8_t *message, size_t size, const mw_declared_output *dec
             if (raws == MW_MAX_TENSORS || !mw_read_bytes(&c, &raw[raws++])) goto malformed;
         } else if (tag == MW_TAG(5, MW_WIRE_LEN)) {
             if (tensors == MW_MAX_TENSORS || !mw_read_bytes(&c, &field)) goto malformed;
-            if (!first_name(field, &name) || index_of(name, declared, count, next) < count) {
+            mw_cursor rest = mw_cursor_over(field);
+            uint32_t i = count;
+            int is_first = first_name(&rest, &name);
+            if (is_first) i = index_of(name, declared, count, next);
+            if (i < count && found[i].state == MW_OUTPUT_ABSENT && take_plain(rest, &declared[i], &found[i])) {
+                place[i] = tensors;
+                next = i + 1;
+            } else if (i < count || !is_first) {
                 if (mw_oip_scan_tensor(field, &tensor) != MW_SCAN_OK) goto malformed;
-                uint32_t i = index_of(tensor.name, declared, count, next); /* the last name of several counts */
+                i = index_of(tensor.name, declared, count, next); /* the last name of several counts */
                 if (i < count) {
                     int again = found[i].state != MW_OUTPUT_ABSENT;
                     take_tensor(&tensor, &declared[i], &found[i], spare);
