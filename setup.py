@@ -5,6 +5,7 @@ Switches (environment):
   MODELWARD_SANITIZE=quick   as above, with Cython's C not optimized
   MODELWARD_FUZZ=1           as the first, with clang's coverage for libFuzzer
   MODELWARD_WERROR=1         a warning of the C compiler is an error, as in CI
+  MODELWARD_COMPILED=1       a wheel of the modules that are compiled in place: for tests of what is in a wheel
 """
 
 import os
@@ -44,6 +45,7 @@ else:
 if FUZZ:
     COMPILE += ["-fsanitize=fuzzer-no-link"]
 WERROR = bool(os.environ.get("MODELWARD_WERROR"))
+COMPILED = bool(os.environ.get("MODELWARD_COMPILED"))
 if WERROR:
     COMPILE += ["-Werror"]
 # What Cython's C is warned of and cannot help: helpers and temporaries that are not used, temporaries without const, an
@@ -123,33 +125,52 @@ class BuildExtensions(build_ext):
     def run(self) -> None:
         if not (self.inplace or self.editable_mode):
             self.extensions = [e for e in self.extensions if not e.name.startswith(TESTING)]
-        self.run_command("build_clib")
-        build_descriptors()
+        if not COMPILED:
+            self.run_command("build_clib")
+            build_descriptors()
         super().run()
+
+    def build_extensions(self) -> None:
+        # Some Pythons have their own folder in here: libraries would be looked for in it wherever a wheel is installed.
+        if not self.inplace:
+            self.compiler.linker_so = [each for each in self.compiler.linker_so if not each.startswith("-Wl,-rpath")]
+        super().build_extensions()
+
+    def build_extension(self, ext: Extension) -> None:
+        if not COMPILED:
+            super().build_extension(ext)
+            return
+        target = self.get_ext_fullpath(ext.name)
+        self.mkpath(str(Path(target).parent))
+        self.copy_file(str(Path("native", self.get_ext_filename(ext.name))), target)
+        self.spawn(["patchelf", "--remove-rpath", target])
 
 
 class BuildWithDescriptors(build_py):
     """An installed package has its descriptor set beside it."""
 
     def run(self) -> None:
-        build_descriptors()
+        if not COMPILED:
+            build_descriptors()
         super().run()
 
 
-modules = cythonize(
-    [extension(p) for p in sorted(NATIVE.rglob("*.pyx"))],
-    build_dir="build/cython",  # beside the kernels lie only the kernels
-    include_path=["native"],
-    nthreads=WORKERS,
-    compiler_directives={
-        "language_level": 3,
-        "boundscheck": DEBUG,
-        "wraparound": False,
-        "initializedcheck": DEBUG,
-        "cdivision": True,
-        "freethreading_compatible": False,
-    },
-)
+modules = [extension(p) for p in sorted(NATIVE.rglob("*.pyx"))]
+if not COMPILED:
+    modules = cythonize(
+        modules,
+        build_dir="build/cython",  # beside the kernels lie only the kernels
+        include_path=["native"],
+        nthreads=WORKERS,
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": DEBUG,
+            "wraparound": False,
+            "initializedcheck": DEBUG,
+            "cdivision": True,
+            "freethreading_compatible": False,
+        },
+    )
 for module in modules:
     module.depends = [*module.depends, *HEADERS, *SOURCES]  # linked again when a kernel changes
 
