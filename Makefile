@@ -11,16 +11,17 @@ SOURCES := setup.py pyproject.toml $(wildcard native/modelward_native/*/*.[chp]*
 # Load tests that are a module of loadtests; loadtests/README.md tells what each proves.
 STUBTEST := --mypy-config-file pyproject.toml --allowlist scripts/stubtest-allowlist.txt \
             --ignore-missing-stub --ignore-disjoint-bases --ignore-unused-allowlist
-MODULES := stages race fairness limits audit hedge slow through mirror verdicts restarts reload promote soak idle nodes oms sealed scan evasion drift poisoning install
+MODULES := stages race fairness limits audit hedge slow through mirror verdicts restarts reload promote soak idle nodes oms sealed scan evasion drift poisoning install image
 BENCHES := $(MODULES:%=bench-%) bench-theft bench-hop bench-latency bench-audit-kills bench-attack bench-siege bench-overload bench-adbench bench-fuzz bench-sanitize
 
-.PHONY: help demo test build wheel lint docs bench clean $(BENCHES)
+.PHONY: help demo test build wheel image-root lint docs bench clean $(BENCHES)
 
 help:
 	@echo 'make demo     build, and see a bundled model guarded'
 	@echo 'make test     the suite'
 	@echo 'make build    the compiled modules and the virtual environment'
 	@echo 'make wheel    a wheel that needs no compiler where it is installed'
+	@echo 'make image-root  what deploy/Dockerfile makes, without a container engine, in build/image/root'
 	@echo 'make lint     formats, lints, types'
 	@echo 'make docs     the generated pages, the figures, the site'
 	@echo 'make bench    what a request costs, stage by stage and beside other servers'
@@ -39,6 +40,11 @@ build: $(VENV)/.built
 # For other Pythons: make wheel ARGS="python3.12 python3.13"; built twice and compared: ARGS=--twice
 wheel: $(VENV)/.created
 	@scripts/wheel $(ARGS)
+
+# On Debian 13; the wheel is one for its Python: make wheel ARGS=/usr/bin/python3.13
+image-root:
+	@rm -rf build/image/root
+	@deploy/image/root build/image/root $(ARGS)
 
 # One stamp for each stage, so that a second run does nothing and needs no network.
 $(VENV)/.created: pyproject.toml scripts/setup

@@ -41,11 +41,12 @@ venv/bin/modelward demo --exit
 
 @dataclass(frozen=True)
 class System:
-    """name: for people. suite: for mmdebstrap. python: its own, as 3.11."""
+    """name: for people. suite, components: for mmdebstrap. python: its own, as 3.11."""
 
     name: str
     suite: str
     python: str
+    components: str = "main"
 
     @property
     def tag(self) -> str:
@@ -55,7 +56,7 @@ class System:
 SYSTEMS = (
     System("Debian 12", "bookworm", "3.11"),
     System("Debian 13", "trixie", "3.13"),
-    System("Ubuntu 24.04", "noble", "3.12"),
+    System("Ubuntu 24.04", "noble", "3.12", "main,universe"),
 )
 
 
@@ -107,7 +108,7 @@ def writable() -> Iterator[Path]:
 def tried(system: System) -> tuple[str, ...]:
     """A row of the table. Raises Missing, or AssertionError where the wheel does not run there."""
     own = wheel(system)
-    place = roots.root(system.suite, ["python3-venv"])
+    place = roots.root(system.suite, ["python3-venv"], system.components)
     assert not foreign(place), f"{system.name} is not fresh: {foreign(place)}"
     folder = wheels(system, own)
     with writable() as srv:

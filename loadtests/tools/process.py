@@ -40,6 +40,10 @@ class Process:
             code = self._popen.wait(wait_seconds)
             raise Ended(f"{self.name} ended with code {code}:\n{self.tail()}")
 
+    def wait(self, seconds: float) -> int:
+        """Its exit code, once it has ended by itself. Raises subprocess.TimeoutExpired."""
+        return self._popen.wait(seconds)
+
     def output(self) -> str:
         """All that it has written so far."""
         size = os.fstat(self._output.fileno()).st_size

@@ -30,7 +30,7 @@ def tool(name: str, package: str) -> str:
     return found
 
 
-def root(suite: str, packages: Sequence[str], name: str = "") -> Path:
+def root(suite: str, packages: Sequence[str], components: str = "main", name: str = "") -> Path:
     """The root of a release with these packages, from .cache/roots if it is there. Raises Missing."""
     folder = CACHE / "roots" / (name or suite)
     complete = folder.with_name(f"{folder.name}.complete")
@@ -38,7 +38,8 @@ def root(suite: str, packages: Sequence[str], name: str = "") -> Path:
         return folder
     if os.geteuid():
         raise Missing("roots are made by root alone: their files belong to several users")
-    made = [tool("mmdebstrap", "mmdebstrap"), "--mode=root", "--variant=minbase", f"--include={','.join(packages)}"]
+    made = [tool("mmdebstrap", "mmdebstrap"), "--mode=root", "--variant=minbase", f"--components={components}"]
+    made += [f"--include={','.join(packages)}"]
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     ran = subprocess.run([*made, suite, str(folder)], capture_output=True, text=True, timeout=ROOT_SECONDS, check=False)

@@ -26,7 +26,7 @@ def component(
     says: str = "",
 ) -> dict[str, Any]:
     """One part. licence: an SPDX expression. files: where it lies, with the bytes, of which a single one is hashed."""
-    made: dict[str, Any] = {"type": kind, "bom-ref": purl or f"{name}@{version}", "name": name}
+    made: dict[str, Any] = {"type": kind, "bom-ref": purl or (f"{name}@{version}" if version else name), "name": name}
     if version:
         made["version"] = version
     if says:
