@@ -105,8 +105,7 @@ def container(root: Path) -> Iterator[Container]:
         served = repository(folder / "models", {models.MLP: models.mlp()})
         (folder / "configuration").mkdir()
         (folder / "state").mkdir()
-        if os.geteuid() == 0:
-            os.chown(folder / "state", roots.USER, roots.USER)
+        roots.give(folder / "state")
         settings = {
             "repository": "/models",
             "listen": {"grpc": f"127.0.0.1:{port}", "http": f"127.0.0.1:{http}", "admin": "off"},
@@ -137,8 +136,7 @@ def looked(root: Path) -> None:
         folder.chmod(0o755)
         for name in ("models", "configuration", "state"):
             (folder / name).mkdir()
-        if os.geteuid() == 0:
-            os.chown(folder / "state", roots.USER, roots.USER)
+        roots.give(folder / "state")
         command = inside(root, folder, [PYTHON, "-I", "-c", LOOK], folder / "models")
         ran = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr

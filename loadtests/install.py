@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,10 @@ from loadtests.tools.results import Bar, table
 from loadtests.tools.roots import Missing
 
 ROOT = Path(__file__).parents[1]
-SECONDS = 1200
+SECONDS, BUILD_SECONDS = 1200, 3600
 # What a system of today has at least (PEP 600), for the packages that Modelward imports.
-GLIBC = range(17, 37)
+GLIBC = range(5, 37)
+COMPILER = ("python3-dev", "gcc", "libc6-dev", "binutils", "libnghttp2-dev", "zlib1g-dev")
 
 METHOD = """\
 A root of each system is made from its own packages, with `python3-venv` and what that needs, and nothing else: no
@@ -61,30 +63,64 @@ SYSTEMS = (
 
 
 def wheel(system: System) -> Path:
-    """The newest in dist/ for the system's Python. Raises Missing."""
+    """The newest in dist/ for the system's Python; built on that system where there is none. Raises Missing."""
     found = sorted(ROOT.glob(f"dist/modelward-*-{system.tag}-*.whl"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise Missing(f"no wheel for Python {system.python} in dist/: make wheel ARGS=python{system.python}")
-    return found[-1]
+    return found[-1] if found else built(system)
+
+
+def built(system: System) -> Path:
+    """`make wheel` in a root of the system that has a compiler, with build tools from here. Raises Missing."""
+    place = roots.root(system.suite, ["python3-venv", *COMPILER], system.components, f"{system.suite}-build")
+    tools = downloaded(f"build-{system.tag}", system, build_tools())
+    tree = ROOT / "build" / "wheel" / system.suite
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir(parents=True)
+    subprocess.run([ROOT / "scripts" / "copy-tree", tree], check=True)
+    roots.give(tree)
+    epoch = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=True)
+    command = roots.command(
+        place,
+        ["/bin/sh", "-c", "cd /srv && scripts/wheel /usr/bin/python3"],
+        reads={tools: "/mnt"},
+        writes={tree: "/srv"},
+        environment={
+            **{"HOME": "/tmp", "PATH": "/usr/bin:/bin:/usr/sbin", "LANG": "C.UTF-8"},
+            **{"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/mnt", "SOURCE_DATE_EPOCH": epoch.stdout.strip()},
+        },
+    )
+    ran = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
+    if ran.returncode:
+        raise Missing(f"no wheel for Python {system.python} can be built on it: {ran.stderr[-2000:]}")
+    (made,) = tree.glob("dist/*.whl")
+    return Path(shutil.copy2(made, ROOT / "dist"))
+
+
+def build_tools() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return [*project["build-system"]["requires"], *project["project"]["optional-dependencies"]["wheel"]]
 
 
 def wheels(system: System, own: Path) -> Path:
     """A folder with the wheel and all that it imports, for the system's Python. Raises Missing."""
-    folder = roots.CACHE / "wheels" / system.tag
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("modelward-*.whl"):
+    for old in (roots.CACHE / "wheels" / system.tag).glob("modelward-*.whl"):
         old.unlink()
-    platform = os.uname().machine
-    platforms = [f"--platform=manylinux_2_{minor}_{platform}" for minor in reversed(GLIBC)]
-    asked = ["--only-binary=:all:", f"--python-version={system.python}", "--implementation=cp", *platforms]
-    command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", *asked]
-    ran = subprocess.run(
-        [*command, f"--platform=manylinux2014_{platform}", f"--dest={folder}", str(own)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if ran.returncode:
-        raise Missing(f"what the wheel imports cannot be downloaded: {ran.stderr.strip().splitlines()[-1:]}")
+    folder = downloaded(system.tag, system, [str(own)])
     shutil.copy2(own, folder)
+    return folder
+
+
+def downloaded(name: str, system: System, packages: Sequence[str]) -> Path:
+    """A folder in .cache/wheels with these packages and what they import, for the system's Python. Raises Missing."""
+    folder = roots.CACHE / "wheels" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    platform = os.uname().machine
+    platforms = [f"manylinux_2_{minor}_{platform}" for minor in reversed(GLIBC)]
+    asked = ["--only-binary=:all:", f"--python-version={system.python}", "--implementation=cp", f"--dest={folder}"]
+    asked += [f"--platform={each}" for each in (*platforms, f"manylinux2014_{platform}")]
+    command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", *asked, *packages]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise Missing(f"packages for it cannot be downloaded: {ran.stderr.strip().splitlines()[-1:]}")
     return folder
 
 
@@ -99,9 +135,8 @@ def writable() -> Iterator[Path]:
     """A folder for the user in the root."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        if os.geteuid() == 0:
-            folder.chmod(0o755)
-            os.chown(folder, roots.USER, roots.USER)
+        folder.chmod(0o755)
+        roots.give(folder)
         yield folder
 
 

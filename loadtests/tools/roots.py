@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["CACHE", "USER", "Missing", "command", "root"]
+__all__ = ["CACHE", "USER", "Missing", "command", "give", "root"]
 
 CACHE = Path(__file__).parents[2] / ".cache"
 USER = 65532
@@ -48,6 +48,13 @@ def root(suite: str, packages: Sequence[str], components: str = "main", name: st
         raise Missing(f"no root of {suite} can be made here: {ran.stderr.strip().splitlines()[-1:]}")
     complete.touch()
     return folder
+
+
+def give(folder: Path) -> None:
+    """To the user in the root, with all that is in it."""
+    if os.geteuid() == 0:
+        for each in (folder, *folder.rglob("*")):
+            os.chown(each, USER, USER, follow_symlinks=False)
 
 
 def command(
