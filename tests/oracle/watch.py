@@ -264,8 +264,10 @@ class Oracle:
             own = who.own + (min(s, 8.0) - who.own) * share
             who.own = math.floor(own * 4096 + dither_own) / 4096
         if self.phase == 3 and hashed:
+            known = quiet and who.distinct >= YOUNG_ROWS
+            crowd = [2 if known and r > 0 and j in (3, 4) else j for r, j in enumerate(near)]
             for k in (0, 1):
-                total = sum(math.exp(self.tables.near[cell, r, near[r], k] / 16) for r in range(RESOLUTIONS))
+                total = sum(math.exp(self.tables.near[cell, r, crowd[r], k] / 16) for r in range(RESOLUTIONS))
                 e[2 + k] = min(MOST, max(0.0, e[2 + k]) + math.log(total / RESOLUTIONS))
                 e[4 + k] = min(MOST, max(0.0, e[4 + k]) + self.tables.walk[cell, walk, k] / 16)
         if fault:

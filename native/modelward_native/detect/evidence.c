@@ -21,9 +21,10 @@ static const float SURGE_AT = 9.2f, SURGE_FORGET = 100.0f;
 enum { LOCK_FOR = 6000 };
 
 enum {
-    OWN_KIND = 4, /* added to a category where the last row of the piece was the identity's own */
-    STICKS = 3,   /* surprise from which a near duplicate gets its piece's first answer */
-    WITHHELD = 4, /* surprise, and rows, from which a young identity gets none */
+    OTHERS_MOST = 2, /* category of a crowd that others made, at most, against an identity that is known */
+    OWN_KIND = 4,    /* added to a category where the last row of the piece was the identity's own */
+    STICKS = 3,      /* surprise from which a near duplicate gets its piece's first answer */
+    WITHHELD = 4,    /* surprise, and rows, from which a young identity gets none */
     WITHHELD_ROWS = 8,
     LABEL_UNKNOWN = 63,
     PIECE_AGE = 5400, /* 6 hours, in 4 s */
@@ -149,6 +150,12 @@ static void look_around(mw_watch *w, const mw_watch_tables *t, const mw_watched 
         out->near[r] = (uint8_t)j;
         out->flips[r] = (uint8_t)u;
     }
+}
+
+/* Which category is evidence. known: against an identity with a history, which others could have framed by near copies. */
+static uint32_t near_of(const neighbourhood *around, int r, int known) {
+    const uint32_t j = around->near[r];
+    return known && r > 0 && j > OTHERS_MOST && j <= OWN_KIND ? OTHERS_MOST : j;
 }
 
 static uint32_t level_of(const mw_watch_shared *m, float margin) {
@@ -353,8 +360,9 @@ void mw_watch_answer(mw_watch *w, mw_suspect *s, uint64_t key, const mw_watched 
     }
     if (phase == MW_WATCH_ARMED && row->hashed) {
         float mean[2] = {0.0f, 0.0f};
+        const int known = quiet && mw_float_get(&s->distinct) >= MW_YOUNG_ROWS;
         for (int r = 0; r < MW_WATCH_RESOLUTIONS; r++)
-            for (int k = 0; k < 2; k++) mean[k] += e_value(cell->near[r][around.near[r]][k]);
+            for (int k = 0; k < 2; k++) mean[k] += e_value(cell->near[r][near_of(&around, r, known)][k]);
         for (int k = 0; k < 2; k++) {
             float *near = &e[2 * MW_SIGNAL_NEAR + k], *walks = &e[2 * MW_SIGNAL_WALK + k];
             *near = sum_up(*near, logf(mean[k] / MW_WATCH_RESOLUTIONS), answer->near_most);

@@ -398,3 +398,32 @@ def test_a_long_row_is_projected_by_a_sample_of_its_features_from_each_part() ->
     watch = Watch(Suspicion(Region(), 64), centers, 3)
     assert watch.taken.tolist() == geometry.taken
     assert watch.groups.max() < 16 and len(watch.groups) == CELLS
+
+
+# ---- crowds that others made, against identities with a history
+
+
+@pytest.mark.parametrize(("copies", "apart", "tenant"), [(8, 0.001, 31), (24, 0.02, 32), (24, 0.001, 33)])
+def test_near_copies_under_other_names_restrict_no_tenant_that_sends_the_originals(
+    world: Armed, copies: int, apart: float, tenant: int
+) -> None:
+    originals, rng = world.world.rows(200), np.random.default_rng(tenant)
+    near = np.repeat(originals, copies, axis=0)
+    near = rng.permutation(near + rng.normal(0, apart, near.shape)).astype(np.float32)
+    world.world.send(world.watch, near, numbers(len(near), THIEF + 1000 * tenant, len(near) // 20), world.at(len(near)))
+    outcome = world.world.send(world.watch, originals, numbers(200, tenant, 1), world.at(200, 20))
+    assert outcome.restricted() == set()
+
+
+@pytest.mark.parametrize("names", [1, 3, 10])
+def test_a_walk_under_names_that_have_a_history_is_restricted_all_the_same(world: Armed, names: int) -> None:
+    first = THIEF + 60_000 + 100 * names
+    world.world.send(
+        world.watch, world.world.rows(400 * names), numbers(400 * names, first, names), world.at(400 * names)
+    )
+    count = 5000
+    mixed, who = world.world.rows(count), numbers(count, 2000, 180)
+    mixed[::10], who[::10] = boundary_walk(world.world, 500), numbers(500, first, names)
+    outcome = world.world.send(world.watch, mixed, who, world.at(count))
+    assert outcome.restricted() == set(range(first, first + names))
+    assert ((outcome.step[::10] < 2) & (outcome.withheld[::10] == 0)).sum() <= 100
