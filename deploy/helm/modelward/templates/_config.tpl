@@ -1,0 +1,65 @@
+{{- /* What the server is configured with: the value `config`, and what the other values say. */}}
+{{- define "modelward.config" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- $beside := include "modelward.beside" . -}}
+{{- $kind := .Values.backend.kind -}}
+{{- $host := .Values.listen.host -}}
+{{- if contains ":" $host }}{{ $host = printf "[%s]" $host }}{{ end -}}
+{{- $listen := dict "grpc" (ternary "127.0.0.1:8001" (printf "%s:8001" $host) (eq $beside "true")) -}}
+{{- $_ := set $listen "http" (printf "%s:8002" $host) -}}
+{{- $_ := set $listen "admin" (ternary (printf "%s:8003" $host) "unix:/run/modelward/admin.sock" (ne .Values.admin.secretName "")) -}}
+{{- $owned := dict "listen" $listen -}}
+{{- $_ := set $owned "drain" (dict "delay" (printf "%ss" (include "modelward.drainDelay" .)) "timeout" (printf "%ss" (include "modelward.drainTimeout" .))) -}}
+{{- if eq $kind "embedded" -}}
+{{- $_ := set $owned "repository" (trimSuffix "/" (printf "/models/%s" .Values.models.path)) -}}
+{{- else if eq $kind "upstream" -}}
+{{- if .Values.backend.upstreams }}{{ $_ := set $owned "upstreams" .Values.backend.upstreams }}{{ end -}}
+{{- else -}}
+{{- $_ := set $owned "upstreams" (list (printf "127.0.0.1:%d" (int .Values.backend.port))) -}}
+{{- end -}}
+{{- if and (include "modelward.tlsSecret" .) (not $beside) -}}
+{{- $tls := dict "certificate" "/etc/modelward/tls/tls.crt" "key" "/etc/modelward/tls/tls.key" -}}
+{{- if .Values.tls.clientCA -}}
+{{- $_ := set $tls "client_ca" (printf "/etc/modelward/tls/%s" .Values.tls.clientCA) -}}
+{{- $_ := set $tls "require_client_certificate" .Values.tls.requireClientCertificate -}}
+{{- end -}}
+{{- $_ := set $owned "tls" $tls -}}
+{{- end -}}
+{{- if .Values.admin.secretName -}}
+{{- $folder := "/etc/modelward/admin" -}}
+{{- $_ := set $owned "admin_tls" (dict "certificate" (printf "%s/tls.crt" $folder) "key" (printf "%s/tls.key" $folder) "client_ca" (printf "%s/ca.crt" $folder)) -}}
+{{- end -}}
+{{- if .Values.keys.secretName -}}
+{{- $_ := set $owned "access" (dict "keys" (printf "/etc/modelward/keys/%s" .Values.keys.key)) -}}
+{{- end -}}
+{{- with include "modelward.store" (dict "store" .Values.valkey "name" "valkey") | fromYaml -}}
+{{- $_ := set $owned "limits" (dict "shared" .) -}}
+{{- end -}}
+{{- with include "modelward.store" (dict "store" .Values.postgres "name" "postgres") | fromYaml -}}
+{{- $_ := set $owned "audit" (dict "postgres" .) -}}
+{{- end -}}
+{{ toYaml (mergeOverwrite $config $owned) }}
+{{- end }}
+
+{{- /* Of a store: its URL, unless a Secret has it, and the file of its password. */}}
+{{- define "modelward.store" -}}
+{{- if .store.url }}
+url: {{ .store.url | quote }}
+{{- end }}
+{{- if .store.passwordKey }}
+password_file: /etc/modelward/{{ .name }}/{{ .store.passwordKey }}
+{{- end }}
+{{- end }}
+
+{{- /*
+Changes that a running server cannot follow, so that they roll the pods: the same keys as in `FIXED` of
+modelward.config.changes, and limits.shared, access.jwt, and whether there is tls or access at all. All others it follows.
+*/}}
+{{- define "modelward.fixed" -}}
+{{- $config := include "modelward.config" . | fromYaml -}}
+{{- $fixed := pick $config "listen" "admin_tls" "workers" "state" "log" "access_log" "audit" "observations" "detection" -}}
+{{- $_ := set $fixed "shared" (dig "limits" "shared" "" $config) -}}
+{{- $_ := set $fixed "jwt" (dig "access" "jwt" "" $config) -}}
+{{- $_ := set $fixed "has" (list (hasKey $config "tls") (hasKey $config "access")) -}}
+{{ toJson $fixed }}
+{{- end }}

@@ -1,0 +1,306 @@
+"""What the chart renders: valid for the oldest and the newest Kubernetes, restricted, and true to what it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from modelward.config.changes import FIXED, OF_MODELS, OF_RULES
+from modelward.config.schema import Config
+from modelward.config.units import SECOND
+from scripts.manifests import values_schema
+from tests.certificates import authority_file, write_pair
+from tests.commands import modelward
+from tests.deploy.chart import CHART, EMBEDDED, MATRIX, UPSTREAM, helm, in_front_of, one, render
+from tests.deploy.kubernetes import NATIVE_SIDECARS, NEWEST, OLDEST, containers, faults, guard, pod_specs
+from tests.deploy.policy import violations, writable
+from tests.models import add_one, repository
+from tests.tokens import Issuer
+
+trustme = pytest.importorskip("trustme")
+
+MARGIN = 5.0
+"""Seconds of the grace period that no part of the drain may use; a drain takes up to 2 s more than its two parts."""
+VERSIONS = (OLDEST, NATIVE_SIDECARS, NEWEST)
+
+
+def rendered() -> list[Any]:
+    return [pytest.param(name, version, id=f"{name}, {version}") for name in MATRIX for version in (OLDEST, NEWEST)]
+
+
+@pytest.mark.parametrize(("name", "version"), rendered())
+def test_every_object_is_valid(name: str, version: str) -> None:
+    items = render(MATRIX[name], version)
+    assert len({(item["kind"], item["metadata"]["name"]) for item in items}) == len(items) > 1
+    assert [f"{item['kind']}: {each}" for item in items for each in faults(item, version)] == []
+
+
+@pytest.mark.parametrize(("name", "version"), rendered())
+def test_every_pod_keeps_to_the_restricted_policy(name: str, version: str) -> None:
+    pods = [*pod_specs(render(MATRIX[name], version))]
+    assert pods and [each for pod in pods for each in violations(pod)] == []
+    for pod in pods:
+        assert writable(pod) == {"/var/lib/modelward", "/run/modelward", "/tmp"}
+        assert guard(pod)["securityContext"]["runAsUser"] > 0
+
+
+@pytest.mark.parametrize(("name", "version"), rendered())
+def test_probes_drain_and_hooks_fit_into_the_grace_period(name: str, version: str) -> None:
+    items = render(MATRIX[name], version)
+    for pod in pod_specs(items):
+        grace = pod.get("terminationGracePeriodSeconds", 30)  # what Kubernetes gives the pods of a runtime of KServe
+        probe = guard(pod)["readinessProbe"]
+        words = [word.removeprefix("--set=drain.") for word in guard(pod)["args"] if word.startswith("--set=drain.")]
+        told = dict(word.split("=") for word in words) or configuration(items)["drain"]
+        drain = Config.model_validate({"drain": told}).drain
+        delay, timeout = drain.delay / SECOND, drain.timeout / SECOND
+        assert delay + timeout == grace - MARGIN
+        assert timeout >= 5
+        if any(port["containerPort"] == 8001 for port in guard(pod)["ports"]):
+            # what goes by readiness alone has seen it before the first connection is refused
+            assert (
+                0 < probe["periodSeconds"] * probe.get("failureThreshold", 3) + probe.get("timeoutSeconds", 1) <= delay
+            )
+        for container in pod["containers"]:
+            if container["name"] in ("triton", "mlserver", "kserve-container") and container != guard(pod):
+                assert delay + timeout <= seconds_of_hook(container) <= grace - MARGIN
+
+
+def seconds_of_hook(container: dict[str, Any]) -> int:
+    """What a model server that is told to end together with Modelward waits for."""
+    hook = container["lifecycle"]["preStop"]
+    return int(hook["sleep"]["seconds"] if "sleep" in hook else hook["exec"]["command"][1])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("kind", ["triton", "mlserver"])
+def test_a_model_server_is_there_before_modelward_and_until_after_it(kind: str, version: str) -> None:
+    (pod,) = pod_specs(render(in_front_of(kind), version))
+    if version == OLDEST:
+        assert [each["name"] for each in pod["containers"]] == ["modelward", kind] and "initContainers" not in pod
+        return
+    (backend,) = pod["initContainers"]
+    assert backend["name"] == kind and backend["restartPolicy"] == "Always" and "lifecycle" not in backend
+    assert [each["name"] for each in pod["containers"]] == ["modelward"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_modelward_is_there_before_an_application_and_until_after_it(version: str) -> None:
+    items = render(MATRIX["sidecar of an application"], version)
+    (pod,) = pod_specs(items)
+    drain = configuration(items)["drain"]
+    if version == OLDEST:  # both are told to end at once, and the application may take nearly all of the time
+        assert [each["name"] for each in pod["containers"]] == ["shop", "modelward"]
+        assert drain == {"delay": "20s", "timeout": "5s"}
+        return
+    assert [each["name"] for each in pod["initContainers"]] == ["modelward"]
+    assert pod["initContainers"][0]["restartPolicy"] == "Always"
+    assert pod["initContainers"][0]["startupProbe"]["httpGet"]["path"] == "/readyz"
+    assert drain["delay"] == "0s"
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_what_refers_to_something_finds_it(name: str) -> None:
+    items = render(MATRIX[name])
+    made = {(item["kind"], item["metadata"]["name"]) for item in items}
+    for pod in pod_specs(items):
+        volumes = {volume["name"] for volume in pod.get("volumes", ())}
+        own = [
+            item["spec"] for item in items if item["kind"] == "StatefulSet" and item["spec"]["template"]["spec"] is pod
+        ]
+        claims = {claim["metadata"]["name"] for spec in own for claim in spec.get("volumeClaimTemplates", ())}
+        mounted = {mount["name"] for each in containers(pod) for mount in each.get("volumeMounts", ())}
+        assert mounted == volumes | claims
+        assert all(("ConfigMap", v["configMap"]["name"]) in made for v in pod.get("volumes", ()) if "configMap" in v)
+        assert pod.get("serviceAccountName", "") in ("", *(n for kind, n in made if kind == "ServiceAccount"))
+    workloads = [item for item in items if item["kind"] in ("Deployment", "StatefulSet")]
+    for workload in workloads:
+        template = workload["spec"]["template"]
+        labels, ports = template["metadata"]["labels"], {p["containerPort"] for p in guard(template["spec"])["ports"]}
+        for item in items:
+            spec = item.get("spec", {})
+            if item["kind"] == "Service":
+                assert spec["selector"].items() <= labels.items()
+                assert {port["targetPort"] for port in spec["ports"]} <= ports
+            elif item["kind"] == "ServiceMonitor":
+                wanted = spec["selector"]["matchLabels"].items()
+                (service,) = [s for s in items if s["kind"] == "Service" and wanted <= s["metadata"]["labels"].items()]
+                assert {each["port"] for each in spec["endpoints"]} <= {
+                    port["name"] for port in service["spec"]["ports"]
+                }
+            elif item["kind"] in ("HorizontalPodAutoscaler", "ScaledObject"):
+                target = spec["scaleTargetRef"]
+                assert (target["kind"], target["name"]) in made and "replicas" not in workload["spec"]
+            elif item["kind"] in ("PodDisruptionBudget", "NetworkPolicy"):
+                selector = spec.get("selector") or spec["podSelector"]
+                assert selector["matchLabels"].items() <= labels.items()
+        if workload["kind"] == "StatefulSet":
+            assert ("Service", workload["spec"]["serviceName"]) in made
+
+
+def different() -> list[str]:
+    """Names of values that give different configurations."""
+    seen: dict[str, str] = {}
+    for name, values in MATRIX.items():
+        items = render(values)
+        servers = [(guard(pod)["args"], guard(pod)["env"]) for pod in pod_specs(items)]
+        seen.setdefault(f"{one(items, 'ConfigMap')['data']}{servers}", name)
+    return [*seen.values()]
+
+
+@pytest.mark.parametrize("name", different())
+def test_modelward_accepts_each_configuration(name: str, tmp_path: Path) -> None:
+    items = render(MATRIX[name])
+    here = laid_out(tmp_path)
+    for number, pod in enumerate(pod_specs(items)):
+        file = tmp_path / f"{number}.yaml"
+        config = one(items, "ConfigMap")["data"]["modelward.yaml"]
+        file.write_text(here(config))
+        arguments = [here(word) for word in guard(pod)["args"]]
+        assert arguments[0] == "serve"
+        named = [file if word.endswith("modelward.yaml") else word for word in arguments[1:]]
+        environment = {each["name"]: here(value_of(each)) for each in guard(pod)["env"]}
+        done = modelward("check", "--offline", *named, **environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def value_of(variable: dict[str, Any]) -> str:
+    """Those of Secrets are as their names say."""
+    urls = {"MODELWARD__LIMITS__SHARED__URL": "redis://a:6379", "MODELWARD__AUDIT__POSTGRES__URL": "postgresql://u@h/d"}
+    return str(variable["value"] if "value" in variable else urls[variable["name"]])
+
+
+def laid_out(root: Path) -> Any:
+    """The folders of a pod, below `root`. Gives what moves paths of the pod there."""
+    repository(root / "models", {"add": add_one()})
+    (root / "mnt").mkdir()
+    (root / "mnt" / "models").symlink_to(root / "models")
+    for name in ("run/modelward", "var/lib/modelward"):
+        (root / name).mkdir(parents=True)
+    authority = trustme.CA()
+    for name in ("tls", "admin"):
+        folder = root / "etc/modelward" / name
+        folder.mkdir(parents=True)
+        pair = write_pair(authority.issue_cert("modelward.models"), folder, "tls")
+        pair.certificate.rename(folder / "tls.crt")
+        authority_file(authority, folder / "ca.crt")
+    for name in ("keys", "valkey", "postgres", "secrets/issuer"):
+        (root / "etc/modelward" / name).mkdir(parents=True)
+    keys = root / "etc/modelward/keys/keys.json"
+    assert modelward("token", "add", "shop", "--file", keys).returncode == 0
+    for name in ("valkey", "postgres"):
+        (root / "etc/modelward" / name / "password").write_text("secret")
+    issuer = Issuer()
+    issuer.add_key("a")
+    issuer.publish(root / "etc/modelward/secrets/issuer/jwks")
+    return lambda text: re.sub(r"(?<![\w.])/(etc/modelward|models|mnt/models|run|var)\b", rf"{root}/\1", text)
+
+
+def configuration(items: list[dict[str, Any]]) -> dict[str, Any]:
+    return yaml.safe_load(one(items, "ConfigMap")["data"]["modelward.yaml"])
+
+
+def test_nothing_reaches_a_model_but_through_modelward() -> None:
+    for kind in ("triton", "mlserver"):
+        (pod,) = pod_specs(render(in_front_of(kind)))
+        (backend,) = pod["initContainers"]
+        told = " ".join(backend.get("args", [])) + str(backend["env"])
+        assert "127.0.0.1" in told and "0.0.0.0" not in told and "ports" not in backend
+    items = render(MATRIX["sidecar of an application"])
+    assert configuration(items)["listen"]["grpc"] == "127.0.0.1:8001"
+    assert all(port["port"] != 8001 for item in items if item["kind"] == "Service" for port in item["spec"]["ports"])
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_the_admin_api_is_reached_from_outside_only_with_certificates(name: str) -> None:
+    found = configuration(render(MATRIX[name]))
+    assert (found["listen"]["admin"] == "unix:/run/modelward/admin.sock") != ("admin_tls" in found)
+
+
+def test_pods_are_replaced_for_changes_that_a_running_server_cannot_follow() -> None:
+    text = (CHART / "templates" / "_config.tpl").read_text()
+    (picked,) = re.findall(r'pick \$config((?: "\w+")+)', text)
+    assert {*re.findall(r"\w+", picked)} == {*FIXED}
+    now = restart_of(UPSTREAM)
+    assert restart_of(UPSTREAM | {"config": {"workers": 2}}) != now
+    assert restart_of(UPSTREAM | {"keys": {"secretName": "keys"}}) != now
+    assert restart_of(UPSTREAM | {"valkey": {"url": "redis://valkey:6379"}}) != now
+    assert (
+        restart_of(UPSTREAM | {"terminationGracePeriodSeconds": 60, "config": {"limits": {"total": {"rate": "1/s"}}}})
+        == now
+    )
+    assert restart_of(UPSTREAM | {"config": {"models": {"a": {"deadline": "1s"}}}}) == now
+
+
+def restart_of(values: dict[str, Any]) -> str:
+    return str(one(render(values), "Deployment")["spec"]["template"]["metadata"]["annotations"]["modelward/restart"])
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+def test_helm_finds_nothing_wrong(version: str) -> None:
+    report = helm.lint(CHART, UPSTREAM, strict=True, kube_version=f"v{version}")
+    assert report["errors"] == [] and all(each["severity"] <= 1 for each in report["messages"])
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"shape": "sidecar", "backend": {"kind": "upstream"}}, "write one of embedded, triton, mlserver, kserve"),
+        ({"backend": {"kind": "upstream"}}, "there are no backend.upstreams"),
+        (EMBEDDED | {"shape": "sidecar"}, "set application.name and application.image"),
+        ({"shape": "sidecar", "backend": {"kind": "triton"}}, "set backend.image"),
+        ({}, "set models.volume"),
+        ({"shape": "sidecar", "backend": {"kind": "kserve"}}, "set kserve.storageUri"),
+        (EMBEDDED | {"state": {"kind": "claim"}}, "set workload: StatefulSet"),
+        (EMBEDDED | {"state": {"kind": "existingClaim"}}, "set state.existingClaim"),
+        (UPSTREAM | {"certManager": {"enabled": True}}, "set certManager.issuerRef"),
+        (UPSTREAM | {"valkey": {"urlKey": "url"}}, "set valkey.secretName"),
+    ],
+)
+def test_values_that_do_not_fit_together_are_told_with_what_to_write(values: dict[str, Any], told: str) -> None:
+    with pytest.raises(helm.HelmError, match=re.escape(told)):
+        render(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "where"),
+    [
+        ({"shap": "gateway"}, "shap"),
+        ({"terminationGracePeriodSeconds": 10}, "terminationGracePeriodSeconds"),
+        ({"config": {"listen": {"grpc": "0.0.0.0:1"}}}, "listen"),
+        ({"config": {"models": {"fraud": {"deadlin": "5ms"}}}}, "deadlin"),
+        ({"config": {"limits": {"total": {"rate": "many"}}}}, "rate"),
+        ({"application": {"name": "modelward", "image": "a"}}, "application"),
+    ],
+)
+def test_values_that_the_schema_does_not_have_are_refused(values: dict[str, Any], where: str) -> None:
+    with pytest.raises(helm.HelmValuesError, match=where):
+        render(UPSTREAM | values)
+
+
+def test_the_schema_of_the_configuration_is_that_of_the_server() -> None:
+    text = values_schema.FILE.read_text()
+    assert text == values_schema.with_config(text), "run `python -m scripts.manifests` and commit what it writes"
+    assert {*OF_MODELS, *OF_RULES, *FIXED} - {*yaml.safe_load(text)["properties"]["config"]["properties"]} == {
+        *values_schema.OWNED
+    }
+
+
+def test_the_values_of_the_chart_are_those_of_its_schema() -> None:
+    def keys(values: Any, schema: Any, path: str = "") -> Iterator[str]:
+        for key, each in schema.get("properties", {}).items():
+            if key in values:
+                yield from keys(values[key], each, f"{path}{key}.") if path + key != "config" else ()
+            else:
+                yield path + key
+
+    schema = yaml.safe_load(values_schema.FILE.read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert {*keys(values, schema)} == {"global", "certManager.issuerRef.name", "certManager.issuerRef.kind"} | {
+        "certManager.issuerRef.group"
+    }
