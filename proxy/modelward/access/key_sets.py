@@ -14,6 +14,7 @@ from modelward.access.tokens import KeySet
 from modelward.certificate import load_authorities, read
 from modelward.config.access import Jwt
 from modelward.config.units import SECOND
+from modelward.fingerprint import Fingerprint, fingerprint
 from modelward.problem import Problem, ProblemsFound
 from modelward.telemetry.snapshot import KeySetSnapshot
 
@@ -24,7 +25,7 @@ LARGEST = 1 << 20
 FETCH_SECONDS = 5.0
 # between two questions: strangers decide how often a token names an unknown key
 LEAST_SECONDS = 10.0
-FAILURES = (TimeoutError, aiohttp.ClientError, OSError, ValueError)
+FAILURES = (TimeoutError, aiohttp.ClientError, OSError, ValueError, ProblemsFound)
 HOW = 'It must be a JWKS: {"keys": [...]}'
 
 
@@ -83,6 +84,7 @@ class RemoteKeys:
         self._settings = settings
         self._changed = changed
         self._section = section
+        self._authorities_seen = self._seen_authorities()
         self._context = authorities(settings, section)
         self._had: float | None = None
         self._given = ""  # fingerprint of the keys that it gave last, also where these are too old by now
@@ -159,6 +161,7 @@ class RemoteKeys:
     async def _fetch(self) -> bytes:
         # redirects are not followed: the configured server alone says whose signatures count
         secure = self._settings.jwks.startswith("https://")
+        self._follow_authorities()
         async with (
             aiohttp.ClientSession(trust_env=False) as session,
             session.get(
@@ -176,6 +179,15 @@ class RemoteKeys:
                 if len(data) > LARGEST:
                     raise ValueError(f"more than {LARGEST} bytes")
             return bytes(data)
+
+    def _seen_authorities(self) -> Fingerprint:
+        return fingerprint([self._settings.ca]) if self._settings.ca is not None else ()
+
+    def _follow_authorities(self) -> None:
+        """The file may hold others by now. Raises ProblemsFound; the old ones stay then."""
+        if (seen := self._seen_authorities()) != self._authorities_seen:
+            self._context = authorities(self._settings, self._section)
+            self._authorities_seen = seen
 
     def drop_stale(self) -> None:
         """Forgets keys that are too old: an issuer may have taken them back meanwhile."""

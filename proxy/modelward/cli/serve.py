@@ -22,6 +22,7 @@ from modelward.config import triton
 from modelward.config.arguments import add_arguments as add_configuration_arguments
 from modelward.config.arguments import from_arguments, state_of_arguments
 from modelward.config.log import Level, LogSettings
+from modelward.config.named_files import read_at_reloads
 from modelward.config.schema import Config
 from modelward.config.settings_files import SettingsFiles
 from modelward.config.sources import unread
@@ -112,11 +113,14 @@ async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
             if status is not None:
                 status.update(f"loading {what}")
 
+        def named() -> list[Path]:
+            return read_at_reloads(supervisor.config)
+
         def not_followed() -> None:
             supervisor.watch_failures += 1
 
         if config.watch:
-            asked.append(loop.create_task(watch(file, config.repository, follow, not_followed)))
+            asked.append(loop.create_task(watch(file, config.repository, follow, not_followed, named)))
         try:
             starting = loop.create_task(supervisor.start(progress))
             await _first(starting, signalled.wait())

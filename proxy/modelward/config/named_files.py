@@ -15,6 +15,7 @@ from modelward.config.schema import Config
 OUTPUTS = ("repository", "state", "folder", "access_log")
 """What the server writes, and the repository, whose versions approvals cover."""
 OF_VERSIONS = ("profile",)
+READ_AT_RELOADS = ("integrity", "sealing")
 SECRET = ("key", "keys", "password_file", "token_file", "sealing")
 
 
@@ -30,6 +31,15 @@ class NamedFile:
 def named_files(config: Config) -> Iterator[NamedFile]:
     """In the order of the keys. With each model's own settings."""
     yield from _named(config, ())
+
+
+def read_at_reloads(config: Config) -> list[Path]:
+    """Files that nothing looks at between two reloads: keys of signers and of sealed versions, profiles and canaries of
+    models that run on upstreams. What lies in a repository is left out."""
+    found = [each.path for each in named_files(config) if each.key.split(".")[0] in READ_AT_RELOADS]
+    for model in config.models.values():
+        found += (model.anomaly.profile, model.canary.file)
+    return [path for path in found if path is not None and path.is_absolute()]
 
 
 def is_secret(path: Sequence[str | int]) -> bool:

@@ -10,6 +10,7 @@ import time
 
 from modelward.config.schema import Config
 from modelward.config.sealing import IdentitySource, Secret
+from modelward.fingerprint import Fingerprint, fingerprint
 
 log = logging.getLogger("modelward.sealing")
 
@@ -21,7 +22,7 @@ class Keyring:
     """What each source gave last. Of one process."""
 
     def __init__(self) -> None:
-        self._kept: dict[IdentitySource, tuple[float, Secret]] = {}
+        self._kept: dict[IdentitySource, tuple[float, Fingerprint, Secret]] = {}
 
     def given_to(self, config: Config) -> Config:
         """The same, with the keys that it names. Blocks: a command may take long."""
@@ -35,8 +36,9 @@ class Keyring:
     def _secret(self, source: IdentitySource) -> Secret:
         """A source that fails, and has not before, gives what it gave."""
         now = time.monotonic()
-        at, kept = self._kept.get(source, (0.0, None))
-        if kept is not None and now - at < FRESH_SECONDS:
+        seen = fingerprint([source.file]) if source.file is not None else ()
+        at, known, kept = self._kept.get(source, (0.0, (), None))
+        if kept is not None and now - at < FRESH_SECONDS and seen == known:
             return kept
         from modelward.sealing.sources import read  # noqa: PLC0415 - only where something is sealed
 
@@ -48,5 +50,5 @@ class Keyring:
             if kept is not None:
                 return kept
         else:
-            self._kept[source] = now, secret
+            self._kept[source] = now, seen, secret
         return secret

@@ -10,12 +10,13 @@ import hashlib
 import logging
 import os
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from modelward.bounded_file import read_regular
+from modelward.fingerprint import fingerprint
 from modelward.repository.files import LARGEST_SETTINGS
 
 LOOK_SECONDS = 0.5  # a change is acted upon when one more look finds nothing else changed
@@ -32,16 +33,24 @@ Entries = dict[str, tuple[int, ...]]
 log = logging.getLogger("modelward.watch")
 
 
-async def watch(config: Path | None, repository: Path | None, changed: Changed, failed: Callable[[], None]) -> None:
-    """Calls `changed` after each change of the configuration file's content, and of what the repository may serve.
+async def watch(
+    config: Path | None,
+    repository: Path | None,
+    changed: Changed,
+    failed: Callable[[], None],
+    named: Callable[[], Iterable[Path]] = tuple,
+) -> None:
+    """Calls `changed` after each change of the configuration file's content, of what the repository may serve, and of
+    files that the configuration names and only a reload reads.
 
-    failed: called for each look and each reload that raised.
+    failed: called for each look and each reload that raised. named: those files; asked at each look, in a thread.
     """
     looks: dict[str, Callable[[], State]] = {}
     if config is not None:
         looks["configuration"] = partial(_content, config.absolute())
     if repository is not None:
         looks["repository"] = partial(_file if repository.is_file() else _tree, repository.absolute())
+    looks["files that the configuration names"] = partial(_named, named)
     follows = [_follow(what, look, look(), changed, failed) for what, look in looks.items()]
     await asyncio.gather(*follows)
 
@@ -81,6 +90,11 @@ def _content(file: Path) -> State:
         return hashlib.sha256(read_regular(file, LARGEST_SETTINGS)).digest()
     except OSError:
         return None  # a file that is not there is about to be
+
+
+def _named(named: Callable[[], Iterable[Path]]) -> State:
+    files = (*named(),)
+    return files, fingerprint(files)
 
 
 def _file(file: Path) -> State:

@@ -53,6 +53,20 @@ def test_keys_are_had_over_https_from_a_server_that_is_trusted(issuer: Issuer, t
         assert (remote.failures, seen) == (1, [])
 
 
+def test_authorities_that_were_replaced_are_trusted_at_the_next_question(issuer: Issuer, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    trusted = authority_file(trustme.CA(), tmp_path / "ca.pem")
+    with key_server(issuer.key_set(), authority) as server:
+        remote, _ = asked(server, ca=str(trusted))
+        assert (remote.current, remote.failures) == (None, 1)
+        trusted.write_text("no certificate")
+        asyncio.run(remote.ask())
+        assert (remote.current, remote.failures) == (None, 2)
+        authority_file(authority, trusted)
+        asyncio.run(remote.ask())
+        assert remote.current is not None and remote.failures == 2
+
+
 def test_other_keys_than_before_are_counted(issuer: Issuer) -> None:
     with key_server(issuer.key_set()) as server:
         remote, seen = asked(server)

@@ -11,6 +11,7 @@ from modelward.config.schema import Config
 from modelward.sealing import keyring, process
 from modelward.sealing.keyring import Keyring
 from modelward.sealing.keys import identities_of
+from tests.kubelet import Volume
 from tests.proxy.sealing.support import new_key
 
 
@@ -46,6 +47,17 @@ def test_a_key_that_changed_is_read_at_the_next_reload(tmp_path: Path) -> None:
     kept, wanted = Keyring(), config({"file": str(tmp_path / "key")})
     kept.given_to(wanted)
     (tmp_path / "key").write_text(new)
+
+    assert names(kept.given_to(wanted)) == [recipient]
+
+
+def test_a_file_that_changed_a_moment_ago_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyring, "FRESH_SECONDS", 3600.0)
+    (old, _), (new, recipient) = new_key(), new_key()
+    volume = Volume(tmp_path / "secret", {"key": old})
+    kept, wanted = Keyring(), config({"file": str(volume / "key")})
+    kept.given_to(wanted)
+    volume.write({"key": new})
 
     assert names(kept.given_to(wanted)) == [recipient]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from modelward.audit.record import Record
 from modelward.audit.recorder import NoTrail
-from modelward.config.named_files import named_files
+from modelward.config.named_files import named_files, read_at_reloads
 from modelward.config.schema import Config
 from modelward.supervisor.named_files import GONE, NamedFiles
 
@@ -47,6 +47,24 @@ def test_all_files_that_are_no_part_of_the_configuration_are_named(tmp_path: Pat
         "operators.tokens[0].jwks": ("keys.json", False),
         "operators.tokens[1].jwks": (None, False),
     }
+
+
+def test_files_that_only_a_reload_reads_are_those_of_keys_profiles_and_canaries(tmp_path: Path) -> None:
+    def upstream(**more: Any) -> dict[str, Any]:
+        return {"upstreams": ["10.0.0.5:8001"], **more}
+
+    config = Config.model_validate({
+        "tls": {"certificate": str(tmp_path / "s.pem"), "key": str(tmp_path / "s.key")},
+        "integrity": {"keys": {"release": str(tmp_path / "release.pem")}, "require": "warn"},
+        "sealing": {"identities": [{"file": str(tmp_path / "model.key")}, {"environment": "MODEL_KEY"}]},
+        "models": {
+            "fraud": upstream(anomaly={"profile": str(tmp_path / "fraud.npz")}),
+            "ranking": upstream(canary={"file": str(tmp_path / "canary.npz")}),
+            "here": {"anomaly": {"profile": "of-the-version.npz"}},
+        },
+    })  # fmt: skip
+    found = [path.name for path in read_at_reloads(config)]
+    assert found == ["release.pem", "model.key", "fraud.npz", "canary.npz"]
 
 
 def test_a_change_is_recorded_with_digests_and_of_a_secret_without(tmp_path: Path) -> None:

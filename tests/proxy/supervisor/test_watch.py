@@ -2,13 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from modelward.supervisor import watch as watching
 from modelward.supervisor.watch import watch
+from tests.kubelet import Volume
 
 Steps = Callable[[asyncio.Queue[None]], Awaitable[None]]
 
@@ -18,7 +19,14 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "LOOK_SECONDS", 0.02, raising=False)
 
 
-def followed(config: Path | None, repository: Path | None, steps: Steps, *, fails: int = 0) -> int:
+def followed(
+    config: Path | None,
+    repository: Path | None,
+    steps: Steps,
+    *,
+    fails: int = 0,
+    named: Callable[[], Iterable[Path]] = tuple,
+) -> int:
     """Takes `steps` while files are watched; each reload is one item of the queue. The first `fails` of them raise.
     Returns how many failures were counted."""
 
@@ -34,7 +42,7 @@ def followed(config: Path | None, repository: Path | None, steps: Steps, *, fail
             if count <= fails:
                 raise RuntimeError("the reload failed")
 
-        task = asyncio.create_task(watch(config, repository, changed, lambda: failures.append(1)))
+        task = asyncio.create_task(watch(config, repository, changed, lambda: failures.append(1), named))
         await asyncio.sleep(0)
         try:
             await steps(calls)
@@ -153,3 +161,19 @@ def test_an_endless_folder_is_looked_at_up_to_a_bound_and_hides_no_other_model(
     assert len(before) <= 43
     file.write_bytes(b"changed")
     assert watching._tree(repository) != before
+
+
+def test_a_file_that_the_configuration_names_is_followed_when_its_link_is_turned(tmp_path: Path) -> None:
+    volume = Volume(tmp_path / "secret", {"release.pem": "one"})
+    names = [volume / "release.pem"]
+
+    async def steps(calls: asyncio.Queue[None]) -> None:
+        volume.write({"release.pem": "two"})
+        await reloaded(calls)
+        other = tmp_path / "other.pem"
+        other.write_text("three")
+        names.append(other)
+        await reloaded(calls)
+        assert calls.empty()
+
+    followed(None, None, steps, named=lambda: names)
