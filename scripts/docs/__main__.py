@@ -1,5 +1,7 @@
-"""`python -m scripts.docs` writes what of the documents is generated: pages, pictures, tables, figures."""
+"""`python -m scripts.docs` writes what is generated: pages, pictures, tables and figures of the documents, the schema
+of the chart's values, and what kustomize begins with."""
 
+from scripts import manifests
 from scripts.docs import DOCS, ROOT, documents, entries, rules, stages
 from scripts.docs.chart import CHART, chart
 from scripts.docs.figures import with_figures
@@ -16,3 +18,4 @@ for page in documents():
     if (after := with_figures(before)) != before:
         page.write_text(after)
         print(f"figures of {page.relative_to(ROOT)}")
+manifests.write()

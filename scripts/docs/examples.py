@@ -21,7 +21,18 @@ INLINE = re.compile(r"`([^`\n]+)`")
 COMMAND = re.compile(r"(?:^|[\s;|&$(])modelward +(?=[a-z])")
 END = re.compile(r"\s(?:[|;&>#]|\d?>)|\)\s*$")  # of a command in a line of a shell
 # a mapping with one of these is of another program
-FOREIGN = {"apiVersion", "containers", "services", "scrape_configs", "groups", "spec", "on", "jobs", "parameters"}
+FOREIGN = {
+    "shape",
+    "apiVersion",
+    "containers",
+    "services",
+    "scrape_configs",
+    "groups",
+    "spec",
+    "on",
+    "jobs",
+    "parameters",
+}
 
 
 @dataclass(frozen=True)

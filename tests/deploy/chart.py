@@ -66,7 +66,10 @@ MATRIX: dict[str, dict[str, Any]] = {
     | {
         "certManager": {"enabled": True, "issuerRef": {"name": "models", "kind": "ClusterIssuer"}},
         "autoscaling": {"kind": "hpa", "maxReplicas": 20},
-        "monitoring": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+        "monitoring": {
+            "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+            "prometheusRule": {"enabled": True, "runbooks": "https://docs.example"},
+        },
     },
     "gateway scaled by KEDA to zero": UPSTREAM
     | {"autoscaling": {"kind": "keda", "minReplicas": 0, "utilization": 100}, "terminationGracePeriodSeconds": 300},

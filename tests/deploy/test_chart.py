@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +15,14 @@ import yaml
 from modelward.config.changes import FIXED, OF_MODELS, OF_RULES
 from modelward.config.schema import Config
 from modelward.config.units import SECOND
+from scripts.docs import ROOT
 from scripts.manifests import values_schema
-from tests.certificates import authority_file, write_pair
 from tests.commands import modelward
 from tests.deploy.chart import CHART, EMBEDDED, MATRIX, UPSTREAM, helm, in_front_of, one, render
 from tests.deploy.kubernetes import NATIVE_SIDECARS, NEWEST, OLDEST, containers, faults, guard, pod_specs
+from tests.deploy.pods import MARGIN, laid_out, value_of
 from tests.deploy.policy import violations, writable
-from tests.models import add_one, repository
-from tests.tokens import Issuer
 
-trustme = pytest.importorskip("trustme")
-
-MARGIN = 5.0
-"""Seconds of the grace period that no part of the drain may use; a drain takes up to 2 s more than its two parts."""
 VERSIONS = (OLDEST, NATIVE_SIDECARS, NEWEST)
 
 
@@ -169,38 +166,6 @@ def test_modelward_accepts_each_configuration(name: str, tmp_path: Path) -> None
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def value_of(variable: dict[str, Any]) -> str:
-    """Those of Secrets are as their names say."""
-    urls = {"MODELWARD__LIMITS__SHARED__URL": "redis://a:6379", "MODELWARD__AUDIT__POSTGRES__URL": "postgresql://u@h/d"}
-    return str(variable["value"] if "value" in variable else urls[variable["name"]])
-
-
-def laid_out(root: Path) -> Any:
-    """The folders of a pod, below `root`. Gives what moves paths of the pod there."""
-    repository(root / "models", {"add": add_one()})
-    (root / "mnt").mkdir()
-    (root / "mnt" / "models").symlink_to(root / "models")
-    for name in ("run/modelward", "var/lib/modelward"):
-        (root / name).mkdir(parents=True)
-    authority = trustme.CA()
-    for name in ("tls", "admin"):
-        folder = root / "etc/modelward" / name
-        folder.mkdir(parents=True)
-        pair = write_pair(authority.issue_cert("modelward.models"), folder, "tls")
-        pair.certificate.rename(folder / "tls.crt")
-        authority_file(authority, folder / "ca.crt")
-    for name in ("keys", "valkey", "postgres", "secrets/issuer"):
-        (root / "etc/modelward" / name).mkdir(parents=True)
-    keys = root / "etc/modelward/keys/keys.json"
-    assert modelward("token", "add", "shop", "--file", keys).returncode == 0
-    for name in ("valkey", "postgres"):
-        (root / "etc/modelward" / name / "password").write_text("secret")
-    issuer = Issuer()
-    issuer.add_key("a")
-    issuer.publish(root / "etc/modelward/secrets/issuer/jwks")
-    return lambda text: re.sub(r"(?<![\w.])/(etc/modelward|models|mnt/models|run|var)\b", rf"{root}/\1", text)
-
-
 def configuration(items: list[dict[str, Any]]) -> dict[str, Any]:
     return yaml.safe_load(one(items, "ConfigMap")["data"]["modelward.yaml"])
 
@@ -235,6 +200,14 @@ def test_pods_are_replaced_for_changes_that_a_running_server_cannot_follow() -> 
         == now
     )
     assert restart_of(UPSTREAM | {"config": {"models": {"a": {"deadline": "1s"}}}}) == now
+
+
+def test_alerts_are_those_of_prometheus_own_file() -> None:
+    groups = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yaml").read_text())["groups"]
+    items = render(MATRIX["gateway watched and scaled by HPA"])
+    there = yaml.safe_dump(one(items, "PrometheusRule")["spec"]["groups"])
+    assert there == yaml.safe_dump(groups).replace("https://modelward.example", "https://docs.example")
+    assert "https://docs.example" in there
 
 
 def restart_of(values: dict[str, Any]) -> str:
@@ -283,9 +256,46 @@ def test_values_that_the_schema_does_not_have_are_refused(values: dict[str, Any]
         render(UPSTREAM | values)
 
 
+GUIDE = (ROOT / "docs" / "how-to" / "kubernetes.md").read_text()
+
+
+def test_the_commands_and_values_of_the_guide_render() -> None:
+    commands = re.findall(r"^\$ (helm install (?:.*\\\n)*.*)$", GUIDE, re.MULTILINE)
+    pages = [yaml.safe_load(page) for page in re.findall(r"```yaml[^\n]*\n(.*?)```", GUIDE, re.DOTALL)]
+    assert len(commands) >= 5 and len(pages) >= 1
+    rendered = 0
+    for command in commands:
+        words = shlex.split(command.replace("\\\n", " "))
+        given = [word for option, word in pairwise(words) if option == "--set"]
+        rendered += bool(given)
+        assert not given or render(helm.parse_set_string(",".join(given)))
+    assert rendered >= 4
+    assert all(render(page) for page in pages)
+
+
+def test_the_values_of_the_guide_are_there() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    table = GUIDE.partition("## Values that matter")[2].partition("For example")[0]
+    named = [name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall("`(.*?)`", row)]
+    assert len(named) > 10
+    section = values
+    for name in named:
+        first, *keys = name.split(".")
+        section = values[first] if first else section
+        assert not keys or reaches(section, keys) or any(reaches(each, keys) for each in section.values()), name
+
+
+def reaches(section: Any, keys: list[str]) -> bool:
+    for key in keys:
+        if not isinstance(section, dict) or key not in section:
+            return False
+        section = section[key]
+    return True
+
+
 def test_the_schema_of_the_configuration_is_that_of_the_server() -> None:
     text = values_schema.FILE.read_text()
-    assert text == values_schema.with_config(text), "run `python -m scripts.manifests` and commit what it writes"
+    assert text == values_schema.with_config(text), "run `make docs` and commit what it writes"
     assert {*OF_MODELS, *OF_RULES, *FIXED} - {*yaml.safe_load(text)["properties"]["config"]["properties"]} == {
         *values_schema.OWNED
     }
