@@ -76,7 +76,8 @@ def server(root: Path, secrets: dict[str, str], upstream: ServerProcess) -> Iter
         f"models.add={{detection: {{mode: observe}}, fallback: {VALUE}}}",
         f"models.told={{detection: {{mode: act, labelled: true}}, fallback: {VALUE}}}",
         "models.scores={detection: {mode: act, labelled: true, delay: 400ms}, outputs: {y: {classes: true}}}",
-        "models.slow={detection: {mode: act, delay: 30s}, outputs: {y: {classes: true}}}",
+        "models.slow={detection: {mode: act, delay: 30s}, "
+        "outputs: {y: {classes: true, budget: {label: 3, at_most: 4000, window: 24h}}}}",
         "models.counted={detection: {mode: act, budget: 200}, outputs: {y: {classes: true}}}",
         "models.watched={detection: {mode: observe}, outputs: {y: {classes: true}}}",
         f"models.remote-scores={{upstreams: ['{upstream.grpc}'], detection: {{mode: act, delay: 400ms}}, "
@@ -400,3 +401,11 @@ def test_a_spent_budget_of_rows_brings_less_and_less_until_the_day_ends(
     assert (ask(server, "counted", secrets[name], rows)[0] == rows).all()
     shown = modelward("audit", "query", "--state", root.parent / "state", "--verb", "identity.rises").stdout
     assert f"counted  key {name}  top_class -> fallback" in shown
+
+
+def test_status_tells_how_much_of_a_budget_of_outputs_is_used(server: ServerProcess, at: tuple[str, str]) -> None:
+    ask(server, "slow", None, np.tile(SCORES[2], (1000, 1)))
+    assert [each["budgets_used"]["y"] >= 0.25 for each in told("status", *at)["models"] if each["name"] == "slow"] == [
+        True
+    ]
+    assert "slow: budgets: y " in modelward("status", *at).stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from modelward.rpc.protocol import message_class
+from modelward_native.outputs.guards import OutputGuards
 from tests import models
 from tests.e2e.messages import RESPONSE, Stub, parameters, request
 from tests.e2e.model_peer import ModelPeer
@@ -22,6 +24,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "range": {"outputs": {"z": {"range": [-1, None], "on_violation": "fallback"}}, "fallback": FALLBACK},
     "order": {"outputs": {"y": {"not_above": "z", "on_violation": "fallback"}}},
     "budget": {"outputs": {"z": {"budget": {"above": 0, "at_most": 2, "window": "1h"}}}},
+    "share": {
+        "outputs": {
+            "y": {"budget": {"above": 0, "at_most": 10, "each": 1, "window": "1h"}, "on_violation": {"budget": "flag"}},
+            "z": {"budget": {"above": 0, "at_most": 1, "window": "1h"}},
+        }
+    },
     "told": {"outputs": {"z": {"range": [-1, None], "on_violation": "flag"}}},
     "watched": {"detection": {"mode": "observe"}, "outputs": {"z": {"classes": True}}},
     "plain": {},
@@ -137,6 +145,29 @@ def test_a_budget_counts_answers_from_which_its_output_is_left_out(stub: Stub, p
     with pytest.raises(grpc.RpcError) as refused:
         stub.infer(asked(model, [-1, -1], "y"))
     assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_how_much_of_a_budget_is_used_is_a_metric(server: EmbeddedServer, stub: Stub) -> None:
+    def used(output: str) -> float:
+        return server.metric("modelward_output_budget_used", model="share-raw", output=output)
+
+    assert (used("y"), used("z")) == (0, 0)
+    stub.infer(asked("share-raw", [1, -1]))
+    assert (used("y"), used("z")) == (0.1, 1)
+    assert 'modelward_output_budget_used{model="range-raw"' not in server.page("/metrics")[1]
+
+
+def test_an_answer_that_a_budget_refuses_gives_back_no_share_that_it_did_not_take(stub: Stub) -> None:
+    stub.infer(asked("share-typed", [1, -1]))  # the caller's share of y, and the budget of z
+    with pytest.raises(grpc.RpcError):
+        stub.infer(asked("share-typed", [1, -1]))
+    assert parameters(stub.infer(asked("share-typed", [1, 1])))["modelward_output_guard"] == "budget"
+
+
+def test_a_process_keeps_no_table_of_shares_beside_that_of_all(server: EmbeddedServer) -> None:
+    guards = [each for each in gc.get_objects() if isinstance(each, OutputGuards)]
+    assert len(guards) >= len(PLACES)
+    assert sum(each.held for each in guards) == 0
 
 
 def test_messages_of_a_stream_hold_no_output_that_was_not_asked_for(stub: Stub, place: str) -> None:

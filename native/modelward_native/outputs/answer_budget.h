@@ -68,10 +68,27 @@ typedef struct { /* as a version is configured */
     uint64_t identity; /* of all above: what another configuration has counted is no part of this one's window */
 } mw_budget;
 
-typedef struct { /* shared by all processes */
-    uint64_t identity;
+typedef struct {       /* shared by all processes */
+    uint64_t identity; /* of the budget whose next three these are, for who reads them without it; 0: none */
+    uint64_t at_most;
+    double share;
+    int64_t part;
     mw_window taken, rows;
 } mw_budget_state;
+
+/* Which part of the budget is used in the window that ends now: 1 is all of it. */
+static inline double mw_budget_used(const mw_budget_state *s, int64_t now) {
+    if (!s->identity || s->part <= 0) return 0;
+    uint64_t period = (uint64_t)(now / s->part);
+    double taken = (double)mw_window_total(&s->taken, period), used = 0;
+    if (s->at_most) used = taken / (double)s->at_most;
+    if (s->share > 0) {
+        uint64_t all = mw_window_total(&s->rows, period);
+        double of_rows = taken / (s->share * (double)(all > MW_SHARE_ROWS ? all : MW_SHARE_ROWS));
+        used = of_rows > used ? of_rows : used;
+    }
+    return used;
+}
 
 /* Of an answer that is not given out after all. */
 static inline void mw_budget_give_back(const mw_budget *b, mw_budget_state *s, uint64_t amount, uint64_t rows,

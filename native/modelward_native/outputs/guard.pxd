@@ -66,6 +66,9 @@ cdef extern from "guard.h" nogil:
 
     ctypedef struct mw_budget_state:
         uint64_t identity
+        uint64_t at_most
+        double share
+        int64_t part
 
     ctypedef struct mw_guard:
         uint8_t action[MW_GUARDS]
@@ -111,6 +114,7 @@ cdef extern from "guard.h" nogil:
     uint64_t mw_guard_total(const mw_guard *, mw_dtype, const mw_found_output *, double *sum)
     double mw_guard_bound(double bound, mw_dtype, int is_high)
     int mw_mean_add(const mw_mean *, mw_mean_state *, double sum, uint64_t rows, int64_t now)
+    double mw_budget_used(const mw_budget_state *, int64_t now)
     int mw_budget_take(const mw_budget *, mw_budget_state *, uint64_t amount, uint64_t rows, int refuse, int64_t now)
     void mw_budget_give_back(const mw_budget *, mw_budget_state *, uint64_t amount, uint64_t rows, int64_t now)
 

@@ -142,23 +142,23 @@ cdef inline uint64_t caller_of(const Exchange *x) noexcept:
 
 
 cdef bint take_budget(GuardedOutputs *g, uint32_t i, const mw_budget *budget, mw_budget_state *state, uint64_t caller,
-                      uint64_t amount, uint64_t rows, bint refuse, int64_t now) noexcept:
-    """False: the caller's share is taken, or the budget is."""
-    cdef bint of_caller = mw_caller_take(&g.share[i], budget, caller, amount, now)
-    if not of_caller and refuse:
+                      uint64_t amount, uint64_t rows, bint refuse, uint8_t *charged, int64_t now) noexcept:
+    """False: the caller's share is taken, or the budget is. charged: whether this has taken from the caller's."""
+    charged[0] = mw_caller_take(&g.share[i], budget, caller, amount, now) != 0
+    if not charged[0] and refuse:
         return False
     if mw_budget_take(budget, state, amount, rows, refuse, now):
-        return of_caller
-    if of_caller and refuse:
+        return charged[0]
+    if charged[0] and refuse:
         mw_caller_give_back(&g.share[i], budget, caller, amount, now)
     return False
 
 
 cdef bint take_budgets(GuardedOutputs *g, const mw_found_output *found, const Exchange *x, int64_t now, bint back,
-                       uint32_t until, GuardFinding *finding) noexcept:
+                       uint32_t until, uint8_t *charged, GuardFinding *finding) noexcept:
     """Takes the answer from every budget. False: one is over, and the answer is not given out; those before it get it back.
 
-    back: gives the first `until` of them back instead.
+    back: gives the first `until` of them back instead, and to the caller what `charged` says that its share has paid.
     """
     cdef const mw_guard *guard
     cdef const mw_budget *budget
@@ -178,15 +178,16 @@ cdef bint take_budgets(GuardedOutputs *g, const mw_found_output *found, const Ex
             if back:
                 if taken == until:
                     return True
-                mw_caller_give_back(&g.share[i], budget, caller_of(x), amount, now)
+                if charged[taken]:
+                    mw_caller_give_back(&g.share[i], budget, caller_of(x), amount, now)
                 mw_budget_give_back(budget, &g.block[i].budget[k], amount, rows, now)
-            elif not take_budget(g, i, budget, &g.block[i].budget[k], caller_of(x), amount, rows, refuse, now):
+            elif not take_budget(g, i, budget, &g.block[i].budget[k], caller_of(x), amount, rows, refuse, &charged[taken], now):
                 example.element = 0
                 example.value = <double>amount * (budget.unit if budget.unit > 0 else 1)
                 example.other = example.value
                 note(g, i, MW_GUARD_BUDGET, guard.action[<int>MW_GUARD_BUDGET], x, &example, 0, True, finding)
                 if refuse:
-                    take_budgets(g, found, x, now, True, taken, finding)
+                    take_budgets(g, found, x, now, True, taken, charged, finding)
                     return False
             taken += 1
     return True
@@ -197,6 +198,7 @@ cdef void check_answer(
         GuardFinding *finding) noexcept:
     cdef mw_found_output found[<int>MW_FIND_OUTPUTS]
     cdef mw_spare_bytes spare
+    cdef uint8_t charged[<int>MW_FIND_OUTPUTS * <int>MW_GUARD_BUDGETS]    # each is written before it is read
     cdef uint32_t i
     memset(finding, 0, sizeof(finding[0]))
     spare.data = SPARE_BYTES
@@ -208,7 +210,7 @@ cdef void check_answer(
             check_mean(g, i, &found[i], x, now, finding)    # before it is clipped: what the model said
         check_output(g, i, found, x, given, finding)
     if given and finding.action != <int>MW_ACT_FALLBACK:
-        finding.over_budget = not take_budgets(g, found, x, now, False, 0, finding)
+        finding.over_budget = not take_budgets(g, found, x, now, False, 0, charged, finding)
 
 
 # ---- set up
@@ -271,16 +273,21 @@ cdef class OutputGuards:
             g.block[i] = block
             if shares != NULL:
                 mw_caller_shares_open(&g.share[i], shares)
+                free(self.shares[i])
+                self.shares[i] = NULL
             region.hold()
             try:
-                for k in range(g.guard[i].budgets):
-                    if block.budget[k].identity != g.guard[i].budget[k].identity:
-                        memset(&block.budget[k], 0, sizeof(mw_budget_state))
-                        block.budget[k].identity = g.guard[i].budget[k].identity
+                for k in range(<uint32_t>MW_GUARD_BUDGETS):
+                    begin_budget(&block.budget[k], &g.guard[i].budget[k] if k < g.guard[i].budgets else NULL)
                 g.mean[i] = mean_of(block, fingerprint(self.version))
             finally:
                 region.let_go()
         return 0
+
+    @property
+    def held(self) -> int:
+        """Bytes of callers' shares that are this process's own: none once the region's are used."""
+        return sum([sizeof(mw_caller_shares) for i in range(<int>MW_FIND_OUTPUTS) if self.shares[i] != NULL])
 
     def take_events(self) -> list:
         """Since the last call: (output, kind, answers, row, value, other, id of the request) of each guard that was violated.
@@ -300,6 +307,18 @@ cdef class OutputGuards:
                                   event.id.decode("utf-8", "replace")))
                     event.answers = 0
         return found
+
+
+cdef void begin_budget(mw_budget_state *state, const mw_budget *budget) noexcept:
+    """Under the region's lock. Another configuration begins a new window. budget: NULL for none."""
+    if state.identity == (budget.identity if budget != NULL else 0):
+        return
+    memset(state, 0, sizeof(state[0]))
+    if budget != NULL:
+        state.at_most = budget.at_most
+        state.share = budget.share
+        state.part = budget.part
+        state.identity = budget.identity
 
 
 cdef mw_mean_state *mean_of(mw_guard_block *block, uint64_t version) noexcept:

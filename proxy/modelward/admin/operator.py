@@ -67,7 +67,7 @@ class ReloadRecord:
 @dataclass(frozen=True)
 class Status:
     """limits_store: in words, where what is owed to limits is kept. report: of the models, None before a worker was
-    ready. stats: what workers count outside of shared memory. weights: shares by model
+    ready. stats: what workers count outside of shared memory, and budgets of outputs. weights: shares by model
     and version; the newest version of a model that is not there has all. failing: workers in which a version
     fails its canary, by model and version. contained: inputs that are not run any more. policies: version_policy of the
     models that it decides about. events: the last, the newest last. unsaved: what was done last is not on disk yet.

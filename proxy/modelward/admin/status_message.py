@@ -149,6 +149,7 @@ def _models(report: Report, status: Status) -> list[Message]:
             "unnamed": facts is not None and facts.unnamed,
             "newest_acts_as_promoted": name in status.acting_as_promoted,
             "watching": report.watching.get(name, {}),
+            "budgets_used": {output: used for (of, output), used in status.stats.output_budgets.items() if of == name},
         }
         models.append(message("Model", name=name, version=number, share=share, **other, **words))
     return models

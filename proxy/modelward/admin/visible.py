@@ -26,7 +26,7 @@ def visible(status: Status, sees: Sees) -> Status:
     return replace(
         status,
         report=_report(status.report, sees) if status.report is not None else None,
-        stats=Snapshot(),
+        stats=Snapshot(output_budgets={key: used for key, used in status.stats.output_budgets.items() if sees(key[0])}),
         promotions=[each for each in status.promotions if sees(each.model)],
         temporary_limits=[each for each in status.temporary_limits if each.kind == "model" and sees(each.name)],
         learning=[each for each in status.learning if sees(each.model)],

@@ -114,6 +114,9 @@ def _show(client: admin.Client, *, json: bool) -> int:
         out.print(
             plain(f"{name}: {'; '.join(f'{what}: {watching[what]}' for what in sorted(watching))}"), soft_wrap=True
         )
+    for name, used in {each.name: each.budgets_used for each in status.models if each.budgets_used}.items():
+        told = "; ".join(f"{output} {100 * used[output]:.3g} % used" for output in sorted(used))
+        out.print(plain(f"{name}: budgets: {told}"), soft_wrap=True)
     if status.refused:
         print_table("refused", REFUSED, [
             (each.name, each.version or "all", "what was before" if each.kept else "nothing",

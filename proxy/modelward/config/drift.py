@@ -17,9 +17,10 @@ def _requests(value: object) -> object:
     number = int(found[1].replace("_", "")) if found else value
     if isinstance(number, int) and not isinstance(number, bool) and FEWEST <= number <= MOST:
         return number
-    raise UnitError(
-        f"{value!r} is not such a rate", f"Write 1 in N requests, with N from {FEWEST} to {MOST} and without commas"
-    )
+    how = f"Write 1 in N requests, with N from {FEWEST} to {MOST} and without commas"
+    if isinstance(value, str) and _RATE.fullmatch(plain := value.replace(",", "")):
+        how = f"Write {plain}, without commas"
+    raise UnitError(f"{value!r} is not such a rate", how)
 
 
 def in_words(requests: int) -> str:

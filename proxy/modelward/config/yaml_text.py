@@ -5,6 +5,7 @@ dates), since 1.1 turns `mode: off` into false. Keys are always text. Anchors wo
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -37,6 +38,31 @@ for _tag, _pattern, _first in (
     ("float", _FLOAT.pattern, list("-+0123456789.")),
 ):
     _CoreLoader.add_implicit_resolver(_TAG + _tag, re.compile(f"(?:{_pattern})$"), _first)
+
+
+_THOUSANDS = re.compile(r"[0-9]{3}")
+
+
+def _pairs(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
+    """Keys and values. Between braces YAML reads the `000` of 10,000 as a key without a value: it is put back to its
+    number, so that what checks the value tells what to write."""
+    pairs: list[tuple[yaml.Node, yaml.Node]] = []
+    for key, value in node.value:
+        before = pairs[-1][1] if pairs and node.flow_style else None
+        if (
+            isinstance(before, yaml.ScalarNode)
+            and before.value[-1:].isdigit()
+            and not before.style
+            and isinstance(key, yaml.ScalarNode)
+            and _THOUSANDS.fullmatch(key.value)
+            and isinstance(value, yaml.ScalarNode)
+            and value.start_mark.index == value.end_mark.index == key.end_mark.index
+        ):
+            text = f"{before.value},{key.value}"
+            pairs[-1] = pairs[-1][0], yaml.ScalarNode(_TAG + "str", text, before.start_mark, key.end_mark)
+        else:
+            pairs.append((key, value))
+    yield from pairs
 
 
 class _Reader:
@@ -75,7 +101,7 @@ class _Reader:
     def mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         result: dict[str, Any] = {}
         first: dict[str, yaml.Node] = {}
-        for key_node, value_node in node.value:
+        for key_node, value_node in _pairs(node):
             if not isinstance(key_node, yaml.ScalarNode):
                 raise self.fail(key_node, "a key is not text", "Write it as one word")
             key = key_node.value

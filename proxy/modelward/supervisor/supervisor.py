@@ -287,7 +287,7 @@ class Supervisor:
             workers=pool.workers() if pool is not None else (),
             limits_store="shared memory" if self._shared is None else self._shared.words,
             report=self.report.with_refused(promoter.refused) if report is not None else None,
-            stats=pool.stats() if pool is not None else Snapshot(),
+            stats=pool.told() if pool is not None else Snapshot(),
             weights=weights(config, promoter, report) if report is not None else {},
             failing=self._failing(),
             contained=pool.containment.inputs if pool is not None else (),

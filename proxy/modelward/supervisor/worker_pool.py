@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -41,6 +42,7 @@ from modelward.telemetry.merge import added
 from modelward.telemetry.snapshot import Snapshot, WorkersSnapshot
 from modelward.upstream.breaker_override import BreakerOverride
 from modelward_native.backend import notes
+from modelward_native.outputs.violations import budgets_used
 from modelward_native.region.region import Region
 
 log = logging.getLogger("modelward.supervisor")
@@ -286,6 +288,10 @@ class WorkerPool:
         """What is counted elsewhere than in the region, by the workers that are and by those that were."""
         restarts = {"died": self._died, "hung": self._hung, "asked": self._rolled}
         return added(self._workers.stats(), Snapshot(workers=WorkersSnapshot(self.ready, restarts)))
+
+    def told(self) -> Snapshot:
+        """The same for an operator, with how much of the budgets of outputs is used."""
+        return replace(self.stats(), output_budgets=budgets_used(self.region, time.monotonic_ns()))
 
     # ---- one worker
 

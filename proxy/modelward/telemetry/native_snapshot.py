@@ -22,7 +22,7 @@ from modelward.telemetry.snapshot import (
 from modelward.telemetry.statistics import BatchStatistics, Statistics
 from modelward_native.backend.breaker import STATES
 from modelward_native.limits.limit import Limiter
-from modelward_native.outputs.violations import violations
+from modelward_native.outputs.violations import budgets_used, violations
 from modelward_native.region.region import Region
 from modelward_native.shadow import shadows
 from modelward_native.shadow.stats import Stats as Shadowed
@@ -130,6 +130,7 @@ def snapshot(region: Region) -> Snapshot:
         connections=connections,
         limits=limits,
         output_violations=violations(region),
+        output_budgets=budgets_used(region, time.monotonic_ns()),
         shadows={key: _shadow(total) for key, total in shadows.totals(region).items()},
     )
 

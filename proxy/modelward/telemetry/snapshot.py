@@ -389,4 +389,6 @@ class Snapshot:
     upstream_refreshes: Mapping[str, int] = field(default_factory=dict)  # by result
     # answers by model and output, then by guard and action
     output_violations: Mapping[tuple[str, str], Mapping[tuple[str, str], int]] = field(default_factory=dict)
+    # by model and output: of the budget that is used most
+    output_budgets: Mapping[tuple[str, str], float] = field(default_factory=dict, metadata=GAUGES)
     shadows: Mapping[tuple[str, str, str], ShadowSnapshot] = field(default_factory=dict)  # by model, version and name

@@ -101,3 +101,12 @@ def test_aliases_that_multiply_are_counted() -> None:
 def test_an_alias_to_itself_and_a_deep_document_are_refused() -> None:
     assert "too deep" in problems("a: &a [*a]")
     assert "too deep" in problems("a: " + "[" * 100_000)
+
+
+def test_a_number_with_commas_between_braces_is_one_value_and_no_keys() -> None:
+    layer = read_document("a: {rate: 1 in 10,000,000, b: 2, 300: x, c: 1,000}\nd: {e: {f: 1,000}, 000: 1}", "")
+    assert layer.values == {
+        "a": {"rate": "1 in 10,000,000", "b": 2, "300": "x", "c": "1,000"},
+        "d": {"e": {"f": "1,000"}, "000": 1},
+    }
+    assert read_value("{a: [1,000], b: 'x1', 000}") == {"a": [1, 0], "b": "x1", "000": None}

@@ -120,6 +120,7 @@ SNAPSHOT = Snapshot(
     upstream_refreshes={"changed": 1},
     panics={"fraud": 1},
     output_violations={("fraud", "p"): {("range", "clip"): 6}},
+    output_budgets={("fraud", "p"): 0.25},
     breaker_overrides={("fraud", "all", "open"): 1},
 )
 LABELS = {"model": "fraud", "version": "2"}
@@ -168,6 +169,7 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         "modelward_stage_seconds": {frozenset({"stage", "model"})},
         "modelward_anomaly_score": {frozenset({"model"})},
         "modelward_anomalies": {frozenset({"model"})},
+        "modelward_output_budget_used": {frozenset({"model", "output"})},
         "modelward_output_guard_violations": {frozenset({"model", "output", "guard", "action"})},
         "modelward_fallbacks": {frozenset({"model", "reason"})},
         "modelward_batch_rows": {frozenset({"model"})},

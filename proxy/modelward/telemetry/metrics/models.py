@@ -40,6 +40,7 @@ def model_families(snapshot: Snapshot) -> Iterator[Family]:
     yield from _per_version(snapshot)
     yield from _per_model(snapshot)
     yield _output_violations(snapshot)
+    yield _output_budgets(snapshot)
     yield from _shadows(snapshot)
 
 
@@ -187,6 +188,18 @@ def _output_violations(snapshot: Snapshot) -> Family:
         for (guard, action), count in counts.items():
             violations.add((*key, guard, action), count)
     return violations
+
+
+def _output_budgets(snapshot: Snapshot) -> Family:
+    used = Family(
+        "modelward_output_budget_used",
+        "gauge",
+        "Part of an output's budget that is used, of several the largest; 1 is all of it",
+        ("model", "output"),
+    )
+    for key, part in snapshot.output_budgets.items():
+        used.add(key, part)
+    return used
 
 
 def _shadows(snapshot: Snapshot) -> Iterator[Family]:
