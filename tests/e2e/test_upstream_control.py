@@ -322,9 +322,19 @@ def test_a_model_whose_profile_cannot_be_used_is_refused_alone_until_it_is_mende
         assert not server.application.refused
         assert answer(infer(server.grpc)) == [2.0, 3.0, 4.0, 5.0]
         outdated(tmp_path)  # one that is served is not lost by a reload
-        with pytest.raises(ProblemsFound, match="model add: the profile cannot be used"):
+        said = server.reload(models__add__deadline="1ns", models__local__deadline="7s")
+        assert any("models.local.deadline" in each for each in said), "the rest of the configuration is followed"
+        (kept,) = server.application.refused
+        assert (kept.name, kept.kept) == ("add", True)
+        assert "the profile cannot be used" in str(kept)
+        for _ in range(2):  # with its settings and its profile
+            response = infer(server.grpc)
+            assert answer(response) == [2.0, 3.0, 4.0, 5.0]
+            assert response.parameters["modelward_anomaly_score"].double_param > 0
             server.reload()
-        assert answer(infer(server.grpc)) == [2.0, 3.0, 4.0, 5.0]
+        profile(tmp_path)
+        server.reload(models__add__deadline=None)
+        assert not server.application.refused
 
 
 def test_check_names_a_model_of_an_upstream_whose_profile_cannot_be_used(

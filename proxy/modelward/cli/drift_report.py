@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from modelward.cli.output import plain, time_of
+from modelward.cli.output import console, plain, time_of
+from modelward.cli.tables import fitted
 
 STYLES = {"moved": "bold red", "quiet": "green", "learning": "yellow"}
 WORDS = {"moved": "changed", "quiet": "as before", "learning": "being learnt"}
@@ -42,19 +42,14 @@ def _side(name: str, side: Mapping[str, Any]) -> Iterator[RenderableType]:
         words.append(f", since {time_of(side['since'])}")
     yield words
     if far := against_profile(side):
-        table = Table(
-            "feature", "rows elsewhere than in training", "missing", title="against the profile", title_justify="left"
-        )
-        for each in far:
-            table.add_row(*map(Text, (plain(each["name"]), f"{each['distance']:.0%}", f"{each['missing']:.1%}")))
-        yield table
+        columns = ("feature", "rows elsewhere than in training", "missing")
+        rows = [(each["name"], f"{each['distance']:.0%}", f"{each['missing']:.1%}") for each in far]
+        yield fitted("against the profile", columns, rows, console().width)
     moved = [signal for signal in side["signals"] if signal["moved"]]
     if not moved:
         return
-    table = Table("signal", "since", "rows moved", "before", "now", "nats", "by mix", "mostly through")
-    for signal in moved:
-        table.add_row(*map(Text, _row(signal)))
-    yield table
+    shown = ("signal", "since", "rows moved", "before", "now", "nats", "by mix", "mostly through")
+    yield fitted("", shown, map(_row, moved), console().width)
 
 
 def against_profile(side: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -68,15 +68,10 @@ def rfc3339(seconds: float) -> str:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """One table; cells are plain text, several lines allowed."""
-    from rich.table import Table  # noqa: PLC0415 - as in _console
-    from rich.text import Text  # noqa: PLC0415
+    from modelward.cli.tables import fitted  # noqa: PLC0415 - as in _console
 
-    table = Table(title=Text(plain(title)), title_justify="left", show_lines=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(plain(cell)) for cell in row))
-    console().print(table)
+    out = console()
+    out.print(fitted(title, columns, rows, out.width))
 
 
 def print_problems(problems: Iterable[Problem]) -> None:

@@ -103,3 +103,7 @@ async def resolve(address: UpstreamAddress) -> list[str]:
     except UnicodeError as error:  # a label of more than 63 characters, or none
         raise OSError(f"{address.host!r} is no host name") from error
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def parse_upstreams(upstreams: tuple[str, ...], tls: UpstreamTls | None) -> list[UpstreamAddress]:
+    return [parse_upstream(text, tls) for text in upstreams]

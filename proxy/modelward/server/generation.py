@@ -10,7 +10,7 @@ from functools import partial
 from types import MappingProxyType
 
 from modelward.access import examine as access
-from modelward.config.changes import differences, with_rules
+from modelward.config.changes import differences, with_models, with_rules
 from modelward.config.schema import Config
 from modelward.detect.policies import Patterns, policies
 from modelward.models.approved import Approved, Waiting, admitted, refused_of, waiting
@@ -112,7 +112,12 @@ async def compile_generation(
     config, notes = renewal.config, renewal.notes
     upstreams = UpstreamModels(config, before.upstreams if before else None, waiting=waiting)
     try:
-        models = [*renewal.models, *await upstreams.open(_local(renewal.models, renewal.refused))]
+        remote = await upstreams.open(_local(renewal.models, renewal.refused))
+        if before is not None and upstreams.kept:
+            config = with_models(config, before.config, upstreams.kept)
+            upstreams = upstreams.keeping(config, before.upstreams)
+            remote = await upstreams.open(_local(renewal.models, renewal.refused))
+        models = [*renewal.models, *remote]
         refused = (*renewal.refused, *upstreams.refused)
         if refused and (not models or is_exacting(config, first=before is None)):
             raise ProblemsFound(problems_of(refused))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
 from modelward.admin.operator import NotNow
@@ -52,9 +52,12 @@ class Restrictions:
 
     def watched(self) -> list[str]:
         """The models that watch identities, of those that are served."""
-        report, config = self._pool().report, self._config()
-        served = report.versions if report is not None else {}
-        return [name for name in served if config.settings(name).detection.is_on]
+        config = self._config()
+        return [name for name in self._served() if config.settings(name).detection.is_on]
+
+    def _served(self) -> Collection[str]:
+        report = self._pool().report
+        return report.versions if report is not None else ()
 
     def suspicion(self) -> Suspicion | None:
         """Who is how suspicious; None where no model watches identities."""
@@ -114,9 +117,7 @@ class Restrictions:
         """Forgets the evidence against all identities, their blocks, and what they have spent today; what operators
         hold goes on. model: ALL, or of one those whose names are known: all that have taken a step lately. How many
         were at a step. Raises ProblemsFound, NotNow."""
-        self._check_model("*", model)
-        suspicion, now, found = self.suspicion(), time.monotonic_ns(), 0
-        assert suspicion is not None
+        suspicion, now, found = self._remembered("*", model), time.monotonic_ns(), 0
         if model == ALL:
             found = suspicion.pardon_all(now)
         else:
@@ -130,15 +131,13 @@ class Restrictions:
     def pardon(self, identity: str, model: str, by: str = "", reason: str = "") -> int:
         """Ends restrictions of an identity, forgets its evidence, its blocks and what it has spent today. model: ALL
         for all of them. How many records there were. Raises ProblemsFound where there was nothing, NotNow."""
-        self._check_model(identity, model)
+        suspicion, now = self._remembered(identity, model), time.monotonic_ns()
         if model != ALL and (identity, ALL) in self.restrictions:
             how = f"modelward identities pardon {identity} ends that for all models"
             raise ProblemsFound([Problem("it is restricted for all models", where(identity, model), how=how)])
         dropped = [key for key in self.restrictions if key[0] == identity and model in (ALL, key[1])]
-        suspicion, now = self.suspicion(), time.monotonic_ns()
-        assert suspicion is not None
         found = 0
-        for key in self._keys(identity, model):
+        for key in self._keys(identity, model, self._served()):
             found += suspicion.pardon(key, now)
             self._held.pop(key, None)
         if not found and not dropped:
@@ -170,26 +169,35 @@ class Restrictions:
 
     def _check_model(self, identity: str, model: str) -> None:
         watched = self.watched()
-        report = self._pool().report
-        served = report.versions if report is not None else {}
-        if model != ALL and model not in served:
-            how = suggestion(model, served) or "modelward status shows the models"
-            raise ProblemsFound([Problem("there is no such model", where(identity, model), how=how)])
+        self._check_served(identity, model)
         if not watched or (model != ALL and model not in watched):
             name = "NAME" if model == ALL else model
             how = f"Set models.{name}.detection: {{mode: observe}}"
             raise ProblemsFound([Problem("identities are not watched", where(identity, model), how=how)])
 
+    def _check_served(self, identity: str, model: str) -> None:
+        if model != ALL and model not in (served := self._served()):
+            how = suggestion(model, served) or "modelward status shows the models"
+            raise ProblemsFound([Problem("there is no such model", where(identity, model), how=how)])
+
+    def _remembered(self, identity: str, model: str) -> Suspicion:
+        """Who is remembered, by models that watch identities or have. Raises ProblemsFound where none has, NotNow."""
+        self._check_served(identity, model)
+        if (suspicion := self.suspicion()) is None:
+            why = "no model has watched identities since the server began"
+            raise ProblemsFound([Problem("there is nothing to pardon", where(identity, model), why)])
+        return suspicion
+
     def _ordered(self) -> Iterable[Restriction]:
         """Those of all models first: `ruling` takes them so."""
         return sorted(self.restrictions.values(), key=lambda each: each.model != ALL)
 
-    def _keys(self, identity: str, model: str) -> dict[int, Known]:
-        """Of the records that an identity may have, with what each is about."""
+    def _keys(self, identity: str, model: str, among: Iterable[str] | None = None) -> dict[int, Known]:
+        """Of the records that an identity may have, with what each is about. among: models; None: those that watch."""
         suspicion, prefix = self.suspicion(), self._config().limits.ipv6.prefix
         if suspicion is None:
             return {}
-        models = [name for name in self.watched() if model in (ALL, name)]
+        models = [name for name in (self.watched() if among is None else among) if model in (ALL, name)]
         callers = [*callers_of(identity, prefix)]
         return {suspicion.key(text, name): Known(kind, identity, name) for name in models for kind, text in callers}
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, TypeVar
 
 import grpc
@@ -158,3 +158,12 @@ def _problem(what: str, address: UpstreamAddress, error: grpc.RpcError | NotYet)
         f"it did not tell {what}: {_why(error)}",
         REACH_ALL if what == LIST else REACH,
     )
+
+
+def foreign(listed: Iterable[str], local: Collection[str]) -> list[str]:
+    """Those that do not run here."""
+    names = list(listed)
+    if same := [name for name in names if name in local]:
+        what = "models %s are in the repository and on servers of `upstreams`: they run here. Rename those of one side"
+        log.warning(what, ", ".join(same))
+    return [name for name in names if name not in local]

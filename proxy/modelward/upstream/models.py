@@ -7,16 +7,15 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from modelward.config.model import ModelSettings
 from modelward.config.schema import Config
 from modelward.config.shadow import Shadow
-from modelward.config.tls import UpstreamTls
 from modelward.config.units import SECOND
-from modelward.config.upstream import UpstreamAddress, parse_upstream
+from modelward.config.upstream import UpstreamAddress, parse_upstreams
 from modelward.fallback.value import FallbackValue
-from modelward.fingerprint import fingerprint
 from modelward.models.artifact import Artifact
 from modelward.models.declared_outputs import declared_outputs
 from modelward.models.inventory import CheckedFallback, CheckedVersion
@@ -28,11 +27,11 @@ from modelward.telemetry.snapshot import ModelSnapshot, Snapshot
 from modelward.upstream.breaker_override import BreakerOverride
 from modelward.upstream.canary import load_canary
 from modelward.upstream.credentials import examine
-from modelward.upstream.discovery import LIST, Unanswered, Waiting, ask
+from modelward.upstream.discovery import LIST, Unanswered, Waiting, ask, foreign
 from modelward.upstream.forwarder import Forwarder
 from modelward.upstream.metadata import DescribedVersion, declared, describe, models_of, undecoded
 from modelward.upstream.overridden import Overridden, overridden_in
-from modelward.upstream.profile import UnusableProfile, load_profile
+from modelward.upstream.profile import Profiles, UnusableProfile
 from modelward.upstream.servers import UpstreamServers
 from modelward.upstream.statistics import UpstreamStatistics
 from modelward.upstream.unknown_signature import needing_a_signature
@@ -58,22 +57,13 @@ class News:
     missing: frozenset[str]
 
 
-def _foreign(listed: Iterable[str], local: Collection[str]) -> list[str]:
-    """Those that do not run here."""
-    names = list(listed)
-    if same := [name for name in names if name in local]:
-        what = "models %s are in the repository and on servers of `upstreams`: they run here. Rename those of one side"
-        log.warning(what, ", ".join(same))
-    return [name for name in names if name not in local]
-
-
 class UpstreamModels:
     """Opens every model that the configuration serves through upstreams.
 
     before: those of the configuration that this one follows. Pools and endpoints that stay are taken over; they do not
     change until `EndpointManagers.follow`. What an upstream told before is used where it cannot be asked now.
     startup_timeout: seconds to wait for upstreams that must be asked for signatures; None for the configuration's.
-    waiting: called with words for what is waited for.
+    waiting: called with words for what is waited for. kept: models that stay as they were, and why.
     """
 
     def __init__(
@@ -82,6 +72,7 @@ class UpstreamModels:
         before: "UpstreamModels | None" = None,
         startup_timeout: float | None = None,
         waiting: Waiting = lambda reason: None,
+        kept: Mapping[str, Refused] = MappingProxyType({}),
     ) -> None:
         self._config = config
         self._startup_timeout = config.health.startup / SECOND if startup_timeout is None else startup_timeout
@@ -91,8 +82,10 @@ class UpstreamModels:
         self._told: dict[tuple[str, tuple[UpstreamAddress, ...]], Any] = {}
         self._given: Told = {}  # told already: not asked for again
         self.missing: frozenset[str] = frozenset()
-        # whose profile cannot be used; one that is served already is a problem instead
-        self.refused: tuple[Refused, ...] = ()
+        # whose profile cannot be used; of these, `kept` are served already, and are to stay as they were
+        self.refused: tuple[Refused, ...] = (*kept.values(),)
+        self.kept = dict(kept)
+        self._profiles: Profiles = Profiles(before._profiles if before else None, kept)
         self._opened: frozenset[str] = frozenset()
         # who asks upstreams, by their addresses
         self._asked: dict[tuple[UpstreamAddress, ...], Forwarder] = {}
@@ -106,9 +99,15 @@ class UpstreamModels:
 
     def renewed(self, news: News) -> "UpstreamModels":
         """Those of the same configuration after the news; `open` asks for nothing that has been told."""
-        after = UpstreamModels(self._config, self, 0.0)
+        after = UpstreamModels(self._config, self, 0.0, kept=self.kept)
         after._given = {**self._told, **news.told}
         after.missing = news.missing
+        return after
+
+    def keeping(self, config: Config, before: "UpstreamModels") -> "UpstreamModels":
+        """Those of a configuration in which the models of `kept` are as before; nothing is asked for again."""
+        after = UpstreamModels(config, before, 0.0, kept=self.kept)
+        after._given = self._told
         return after
 
     def is_configured(self, name: str) -> bool:
@@ -132,11 +131,13 @@ class UpstreamModels:
         _, bad_files = examine(self._config)
         if bad_files:
             raise ProblemsFound(bad_files)
-        wanted = {name: _parsed(s.upstreams, s.upstream_tls) for name, s in self._config.models.items() if s.upstreams}
+        wanted = {
+            name: parse_upstreams(s.upstreams, s.upstream_tls) for name, s in self._config.models.items() if s.upstreams
+        }
         if self._config.upstreams:
-            addresses = _parsed(self._config.upstreams, self._config.upstream_tls)
+            addresses = parse_upstreams(self._config.upstreams, self._config.upstream_tls)
             listed = await self._ask(PASSTHROUGH, models_of, addresses, LIST)
-            for name in self._unlisted(addresses, local) if listed is None else _foreign(listed, local):
+            for name in self._unlisted(addresses, local) if listed is None else foreign(listed, local):
                 wanted.setdefault(name, addresses)
         self._choose_pools(wanted)
         self._choose_whom_to_ask(wanted)
@@ -148,8 +149,10 @@ class UpstreamModels:
         problems: dict[Problem, None] = {}
         models: list[OpenVersion] = []
         for name, result in zip(wanted, opened, strict=True):
-            if isinstance(result, UnusableProfile) and name not in served:
-                self.refused += (Refused(name, "", result.problems),)
+            if isinstance(result, UnusableProfile) and name not in self.kept:
+                self.refused += (Refused(name, "", result.problems, kept=name in served),)
+                if name in served:
+                    self.kept[name] = self.refused[-1]
             elif isinstance(result, ProblemsFound):
                 problems |= dict.fromkeys(result.problems)
             elif isinstance(result, BaseException):
@@ -163,7 +166,7 @@ class UpstreamModels:
 
     def _choose_whom_to_ask(self, wanted: dict[str, list[UpstreamAddress]]) -> None:
         before = self._before._asked if self._before else {}
-        whole = tuple(_parsed(self._config.upstreams, self._config.upstream_tls))
+        whole = tuple(parse_upstreams(self._config.upstreams, self._config.upstream_tls))
         for addresses in dict.fromkeys([*map(tuple, wanted.values()), *([whole] if whole else [])]):
             self._asked[addresses] = before.get(addresses) or Forwarder(addresses)
             self._asked[addresses].servers = self._servers
@@ -207,7 +210,7 @@ class UpstreamModels:
             own = name if settings.canary.file is not None else ""
             self._keys[name] = PoolKey(tuple(addresses), share, resends, own)
         if self._config.passthrough:
-            addresses = _parsed(self._config.upstreams, self._config.upstream_tls)
+            addresses = parse_upstreams(self._config.upstreams, self._config.upstream_tls)
             self._keys[PASSTHROUGH] = PoolKey(tuple(addresses))
         for name, settings in self._config.models.items():
             for shadow in settings.shadow:
@@ -229,7 +232,7 @@ class UpstreamModels:
     def _key_shadow(self, name: str, shadow: Shadow, addresses: list[UpstreamAddress] | None) -> None:
         """addresses: the model's own, which run its other versions too; None where all of them run here."""
         if shadow.upstreams:
-            addresses = _parsed(shadow.upstreams, shadow.upstream_tls)
+            addresses = parse_upstreams(shadow.upstreams, shadow.upstream_tls)
         if addresses is not None:
             own = _own(name, shadow)
             self._keys[own] = PoolKey(tuple(addresses), own=own, is_shadow=True)
@@ -269,8 +272,7 @@ class UpstreamModels:
         name, version = described.name, described.version or "1"
         inputs = [(s.name, s.datatype, s.shape) for s in described.inputs]
         outputs = [(s.name, s.datatype, s.shape) for s in described.outputs]
-        seen = fingerprint([settings.anomaly.profile]) if settings.anomaly.profile else ()
-        profile, profile_file = load_profile(name, settings.anomaly, described.inputs)
+        profile, profile_file, seen = self._profiles.of(name, settings.anomaly, described.inputs)
         canary = None
         with contextlib.suppress(*(() if is_newest else (ProblemsFound,))):  # an older version may differ
             canary = load_canary(name, settings.canary, described.inputs, described.outputs)
@@ -393,7 +395,3 @@ class UpstreamModels:
 def _own(model: str, shadow: Shadow) -> str:
     """What stands for a model's name where its shadow has connections."""
     return f"{model}\0{shadow.name}"
-
-
-def _parsed(upstreams: tuple[str, ...], tls: UpstreamTls | None) -> list[UpstreamAddress]:
-    return [parse_upstream(text, tls) for text in upstreams]
