@@ -13,6 +13,7 @@ upstream_tls: {ca: ca.pem}
 trusted_proxies: [10.0.0.0/8, "unix:"]
 passthrough: false
 state: /var/lib/modelward
+fleet: redis://10.0.0.7:6379/0
 version_policy: promoted
 sticky_header: x-user
 tls: {certificate: server.pem, key: server.key}
@@ -103,6 +104,14 @@ audit:
     password_file: /run/credentials/modelward.service/audit-password
     schema_name: modelward_audit
     timeout: 5s
+""",
+    "fleet": """
+fleet:
+  url: rediss://store.example:6380/0
+  password_file: /run/credentials/modelward.service/fleet-password
+  name: modelward
+  replica: server-1
+  interval: 500ms
 """,
     "audit.witnesses[]": """
 audit:

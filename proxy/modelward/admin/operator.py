@@ -76,7 +76,8 @@ class Status:
     of each proposal that waits for approvals the model; empty for what concerns the whole server. operators, approvals,
     configuration: in words, what is configured, and what of the files waits. needs_restart: keys that the configuration
     has otherwise, and that only a restart of the server changes. acting_as_promoted: models whose version_policy is
-    newest, and where approvals keep new versions waiting. learning: of the models that watch identities.
+    newest, and where approvals keep new versions waiting. learning: of the models that watch identities. fleet: in
+    words, the one that the server belongs to.
     """
 
     state: str
@@ -109,6 +110,41 @@ class Status:
     configuration: str = ""
     needs_restart: Sequence[str] = ()
     learning: Sequence[Progress] = ()
+    fleet: str = ""
+
+
+@dataclass(frozen=True)
+class FleetModel:
+    """A promoted model as a server of the fleet has it: see protos/admin.proto."""
+
+    model: str
+    version: str
+    step: str
+    epoch: int = 0
+    held: str = ""
+    requests: int = 0
+    all_requests: int = 0
+
+
+@dataclass(frozen=True)
+class FleetServer:
+    """What a server of the fleet says of itself; problem: why that cannot be read. Times in seconds."""
+
+    replica: str
+    age: float
+    leads: bool = False
+    release: str = ""
+    state: str = ""
+    uptime: float = 0.0
+    lost: int = 0
+    models: Sequence[FleetModel] = ()
+    more: int = 0
+    problem: str = ""
+
+
+class FleetView(Protocol):
+    async def servers(self) -> Sequence[FleetServer]:
+        """Of this server's fleet; nothing where it is alone. Raises ProblemsFound where the store does not answer."""
 
 
 @dataclass(frozen=True)
@@ -268,6 +304,9 @@ class Operator(Protocol):
 
     @property
     def drift(self) -> WatchedDrift: ...
+
+    @property
+    def fleet(self) -> FleetView: ...
 
     def suspects(self, least: str, most: int, model: str = "") -> Suspects:
         """Identities whose step is at least this, the most suspicious first. model: empty for all."""

@@ -14,7 +14,7 @@ from modelward.admin.messages import message, problems_of
 from modelward.admin.operator import OperationResult, Operator, Replaced
 from modelward.admin.proposal_calls import proposal_message
 from modelward.admin.recorded import Recorded
-from modelward.admin.status_message import reload_record, status_message
+from modelward.admin.status_message import reload_record, server_message, status_message
 from modelward.admin.visible import visible
 from modelward.limits.callers import Caller
 from modelward.problem import ProblemsFound
@@ -36,10 +36,18 @@ class ServerCalls:
         for task in self._restarts:
             task.cancel()
 
-    async def status(self, request: Message, call: OperatorCall) -> Message:
+    async def status(self, request: Any, call: OperatorCall) -> Message:
         status = visible(self._server.status(), call.sees)
         waiting = [model for model in status.waiting if call.may("proposals", model or None)]
-        return status_message(replace(status, waiting=waiting), self._version)
+        told: Any = status_message(replace(status, waiting=waiting), self._version)
+        if request.fleet:
+            try:
+                for each in await self._server.fleet.servers():
+                    models = [model for model in each.models if call.sees(model.model)]
+                    told.fleet_servers.append(server_message(replace(each, models=models)))
+            except ProblemsFound as found:
+                told.fleet_problems.extend(problems_of(found.problems))
+        return told
 
     async def identities(self, request: Any, call: OperatorCall) -> Message:
         callers = self._server.callers(min(request.most or CALLERS, MOST_CALLERS))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 
 from modelward.admin.breaker_calls import override_messages
 from modelward.admin.identity_calls import learning_messages
 from modelward.admin.limit_calls import limit_messages
 from modelward.admin.messages import message, problems_of
-from modelward.admin.operator import PromotionStatus, ReloadRecord, Status
+from modelward.admin.operator import FleetServer, PromotionStatus, ReloadRecord, Status
 from modelward.models.weights import fractions
 from modelward.promotion.state import Event
 from modelward.rpc.protocol import Message
@@ -78,6 +79,7 @@ def status_message(status: Status, version_of_modelward: str) -> Message:
         configuration=status.configuration,
         needs_restart=status.needs_restart,
         detection=learning_messages(status.learning),
+        fleet=status.fleet,
         upstreams=[
             message(
                 "Upstream",
@@ -90,6 +92,22 @@ def status_message(status: Status, version_of_modelward: str) -> Message:
             )
             for address, each in sorted(status.stats.endpoints.items())
         ],
+    )
+
+
+def server_message(server: FleetServer) -> Message:
+    return message(
+        "FleetServer",
+        replica=server.replica,
+        release=server.release,
+        state=server.state,
+        age_seconds=server.age,
+        uptime_seconds=server.uptime,
+        leads=server.leads,
+        lost=server.lost,
+        models=[message("FleetModel", **asdict(each)) for each in server.models],
+        more_models=server.more,
+        problem=server.problem,
     )
 
 

@@ -41,6 +41,7 @@ def visible(status: Status, sees: Sees) -> Status:
         ],
         operators="",
         approvals="",
+        fleet="",
         configuration="",
         needs_restart=(),
         refused_reload=replace(refused, changed=(), problems=()) if refused is not None else None,

@@ -56,6 +56,7 @@ SERVER: Mapping[str, str] = {
     "promotion.step": "a promotion went on, or began again, by itself",
     "promotion.finished": "a promotion ended, because every bound is kept",
     "promotion.rolled_back": "a version was taken back: `figures` have the bound and what was found",
+    "promotion.followed": "another server of the fleet changed a promotion, and this one follows; `after` says what",
     "shadow.verdict": "the verdict on a shadow turned",
     "drift.raised": "inputs or outputs of a version are not what they were: `figures` have the signal and since when",
     "drift.ended": "they are again",

@@ -14,6 +14,7 @@ from modelward.approvals import words as approvals
 from modelward.audit import checking
 from modelward.audit import opening as audit
 from modelward.certificate import Certificate, utc_now
+from modelward.cli import stores
 from modelward.cli.output import console, plain, print_json, print_notes, print_problems, print_refused, print_table
 from modelward.config.arguments import add_arguments as add_configuration_arguments
 from modelward.config.arguments import from_arguments
@@ -62,7 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_configuration_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     parser.add_argument(
-        "--offline", action="store_true", help="ask no other server: neither upstreams nor the store of shared limits"
+        "--offline",
+        action="store_true",
+        help="ask no other server: neither upstreams nor the stores of shared limits and of the fleet",
     )
 
 
@@ -103,9 +106,10 @@ def run(arguments: argparse.Namespace) -> int:
     notes += upstream_notes
     notes += tuple(unread(os.environ))
     notes += (*descriptors.notes(config), *without_folders(config.listen)) if config is not None else ()
-    store_problem, store_note = _store(readable, offline=arguments.offline)
-    problems += store_problem
-    notes += store_note
+    store_problem, store_note = stores.limits(readable, offline=arguments.offline)
+    fleet_problem, fleet_note = stores.fleet(readable, offline=arguments.offline)
+    problems += (*store_problem, *fleet_problem)
+    notes += (*store_note, *fleet_note)
     if config is not None and not arguments.offline and not access.problems(config):
         unreachable = asyncio.run(access.unreachable(config))
         notes += (unreachable,) if unreachable else ()
@@ -288,18 +292,6 @@ def _unasked(config: Config) -> str:
     """Upstreams, in words; empty without any."""
     texts = {*config.upstreams, *(text for settings in config.models.values() for text in settings.upstreams)}
     return f"{len(texts)} upstream{'s were' if len(texts) > 1 else ' was'}" if texts else ""
-
-
-def _store(config: Config | None, *, offline: bool) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    """Of limits.shared: what prevents serving, and what does not."""
-    if config is None or config.limits.shared is None:
-        return (), ()
-    if (problem := shared.missing()) is not None:
-        return (problem,), ()
-    note = shared.unreadable(config.limits.shared)
-    if note is None and not offline:
-        note = asyncio.run(shared.unreachable(config.limits.shared))
-    return (), (note,) if note is not None else ()
 
 
 def _of_versions(config: Config, inventory: Inventory) -> tuple[Problem, ...]:

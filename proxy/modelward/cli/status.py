@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from modelward.cli import admin
+from modelward.cli import admin, fleet
 from modelward.cli.admin import as_json
 from modelward.cli.breaker import print_overrides
 from modelward.cli.learning import print_learning
@@ -41,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0 where the server answers, 1 where it answers with an error, 2 where no server answers."""
     if arguments.identities is not None:
         return admin.run(arguments, lambda client: _show_callers(client, arguments.identities, json=arguments.json))
+    if arguments.fleet:
+        return admin.run(arguments, lambda client: fleet.show(client, json=arguments.json))
     return admin.run(arguments, lambda client: _show(client, json=arguments.json))
 
 
@@ -53,6 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=FEW,
         metavar="N",
         help=f"show the N callers that are refused most and the N that use most backend time (default: {FEW})",
+    )
+    parser.add_argument(
+        "--fleet", action="store_true", help="show all servers of the fleet, and what each has promoted"
     )
 
 
@@ -85,7 +90,7 @@ def _show(client: admin.Client, *, json: bool) -> int:
     out.print(f"gRPC {plain(status.grpc)}   HTTP {plain(status.http)}", soft_wrap=True)
     out.print(f"limits: {plain(status.limits_store)}", soft_wrap=True)
     out.print(f"audit: {plain(status.audit)}", soft_wrap=True)
-    for label in ("operators", "approvals", "configuration"):
+    for label in ("operators", "approvals", "configuration", "fleet"):
         if told := getattr(status, label):
             out.print(f"{label}: {plain(told)}", soft_wrap=True)
     admin.tell_restart(status.needs_restart)

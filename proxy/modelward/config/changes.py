@@ -7,7 +7,7 @@ from modelward.config.explain import dotted
 from modelward.config.schema import Config
 
 # sockets are bound, processes started, the state read and the log set up once
-FIXED = ("listen", "admin_tls", "workers", "state", "log", "access_log", "audit", "observations", "detection")
+FIXED = ("listen", "admin_tls", "workers", "state", "log", "access_log", "audit", "observations", "detection", "fleet")
 # what says which models are served, and how: everything else is followed whether or not they can be
 OF_MODELS = (
     "repository",
@@ -40,9 +40,9 @@ OF_RULES = (
 
 
 # who may do what, who is believed, and what is recorded and kept of it: to change them takes the verb `bindings`. By
-# admin_tls and listen.admin names are proved, state has what was approved, and sealing runs commands as the server. Of
-# models also a signature that is declared: approvals do not cover the versions of such a model
-OF_RIGHTS = ("operators", "approvals", "audit", "admin_tls", "listen.admin", "state", "integrity", "sealing")
+# admin_tls and listen.admin names are proved, state and fleet have what was approved, and sealing runs commands as the
+# server. Of models also a signature that is declared: approvals do not cover the versions of such a model
+OF_RIGHTS = ("operators", "approvals", "audit", "admin_tls", "listen.admin", "state", "fleet", "integrity", "sealing")
 OF_RIGHTS_OF_MODELS = ("approvals", "integrity", "signature")
 
 

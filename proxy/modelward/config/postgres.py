@@ -40,18 +40,7 @@ class Postgres(Section):
     @field_validator("url")
     @classmethod
     def _of_a_database(cls, url: str) -> str:
-        # without the text itself, which may hold a password
-        try:
-            parts = urlsplit(url)
-            known = parts.scheme in SCHEMES
-            secret = parts.password is not None or bool(parse_qs(parts.query).keys() & set(SECRETS))
-        except ValueError:
-            raise UnitError("this is no URL", HOW) from None
-        if not known:
-            raise UnitError("this is no URL of a PostgreSQL", HOW)
-        if secret:
-            raise UnitError("the URL holds a password, which logs and reports would show", "Use password_file")
-        return url
+        return check_url(url)
 
     @field_serializer("url", when_used="json")
     def _shown(self, url: str) -> str:
@@ -77,3 +66,18 @@ class Postgres(Section):
         if local or "sslmode" in given or "service" in given:
             return {}
         return {"sslmode": "verify-full"} | ({} if "sslrootcert" in given else {"sslrootcert": "system"})
+
+
+def check_url(url: str) -> str:
+    """Of a database, without a password. Raises UnitError without the text itself, which may hold one."""
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in SCHEMES
+        secret = parts.password is not None or bool(parse_qs(parts.query).keys() & set(SECRETS))
+    except ValueError:
+        raise UnitError("this is no URL", HOW) from None
+    if not known:
+        raise UnitError("this is no URL of a PostgreSQL", HOW)
+    if secret:
+        raise UnitError("the URL holds a password, which logs and reports would show", "Use password_file")
+    return url

@@ -227,15 +227,7 @@ class Shared(Section):
     @field_validator("url")
     @classmethod
     def _of_a_store(cls, url: str) -> str:
-        # without the text itself, which may hold a password
-        try:
-            parts = urlsplit(url)
-            known = parts.scheme in STORES and (parts.port or 1) > 0
-        except ValueError:
-            raise UnitError("this is no URL", HOW_STORE) from None
-        if not known or not (parts.path if parts.scheme == "unix" else parts.hostname):
-            raise UnitError("this is no URL of a Redis or Valkey", HOW_STORE)
-        return url
+        return check_url(url)
 
     @model_validator(mode="after")
     def _one_password(self) -> Self:
@@ -256,3 +248,15 @@ class Shared(Section):
     def password(self) -> str | None:
         """That of the file, None where the URL says all; raises OSError."""
         return read_regular(self.password_file, LARGEST_PASSWORD).decode().strip() if self.password_file else None
+
+
+def check_url(url: str) -> str:
+    """Of a store. Raises UnitError without the text itself, which may hold a password."""
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in STORES and (parts.port or 1) > 0
+    except ValueError:
+        raise UnitError("this is no URL", HOW_STORE) from None
+    if not known or not (parts.path if parts.scheme == "unix" else parts.hostname):
+        raise UnitError("this is no URL of a Redis or Valkey", HOW_STORE)
+    return url

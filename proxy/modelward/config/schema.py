@@ -15,6 +15,7 @@ from modelward.config.capture import Capture
 from modelward.config.detection import MOST_PATTERNS, Detection
 from modelward.config.drain import Drain
 from modelward.config.drift import Drift
+from modelward.config.fleet import Fleet
 from modelward.config.health import Breaker, Health
 from modelward.config.integrity import Integrity, ModelTrust
 from modelward.config.limits import Limits
@@ -103,6 +104,9 @@ class Config(Section):
     versions. It is made when the first of these is written. The key is written at the first start with access or
     sticky_header. Absent: the folder that the service manager gives ($STATE_DIRECTORY), otherwise .modelward in the
     working folder. Not in a file whose changes need approvals: give it by --set state= or $STATE_DIRECTORY there."""
+    fleet: Fleet | None = None
+    """Shares promotions with other servers. Absent: this server decides alone, and keeps what it decides in `state`. A
+    change needs a restart."""
     version_policy: VersionPolicy = "newest"
     """Which version of a model without `versions` answers requests that name none. `newest`: the newest, as soon as it
     arrives. `promoted`: the one that did so far, until another is promoted; where `state` has no record of one, the

@@ -13,7 +13,9 @@ from modelward.promotion.finding import Decision, Finding
 from modelward.promotion.guard import Arm, Breach
 from modelward.promotion.reach import reached
 from modelward.promotion.state import Event, Promotion
-from modelward.promotion.step import Traffic, Watched, answers_moved, decided, judged, traffic
+from modelward.promotion.step import Sides, Traffic, Watched, answers_moved, decided, judged, sides, traffic
+
+Merged = Callable[[str, Promotion, Sides], Sides]
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,10 @@ class Known:
 class Judge:
     """Remembers what had been counted when each promotion and its present step began."""
 
-    def __init__(self, server: PromotedServer, clock: Callable[[], float]) -> None:
+    def __init__(self, server: PromotedServer, clock: Callable[[], float], merged: Merged) -> None:
+        """merged: what other servers have counted too, added to what this one has."""
         self._server = server
+        self._merged = merged
         self._clock = clock
         self._watched: dict[str, Watched] = {}
         self._found: dict[str, tuple[Finding, ...]] = {}
@@ -52,6 +56,15 @@ class Judge:
         self._watching(model, counted).step(counted)
         self._found.pop(model, None)
 
+    def follow(self, model: str, before: Promotion | None, after: Promotion) -> None:
+        """Another server has changed the promotion."""
+        if after.phase == "rolled back":
+            self.end(model)
+        elif before is None or before.began != after.began:
+            self.begin(model)
+        elif before.step != after.step:
+            self.step(model)
+
     def end(self, model: str) -> None:
         self._watched.pop(model, None)
         self._found.pop(model, None)
@@ -62,18 +75,22 @@ class Judge:
 
     def known(self, model: str, promotion: Promotion) -> tuple[tuple[Finding, ...], Traffic] | None:
         """Findings as they were last looked at, and traffic as it is; None before the first look."""
-        watched = self._watched.get(model)
-        if watched is None:
+        if model not in self._watched:
             return None
-        return self._found.get(model, ()), self._traffic(promotion, self._server.arms(model), watched)
+        return self._found.get(model, ()), self._traffic(self._sides(model, promotion, self._server.arms(model)))
+
+    def own(self, model: str, promotion: Promotion) -> Sides:
+        """What this server has counted in the present step."""
+        now = self._server.arms(model)
+        return sides(promotion, now, self._watching(model, now), self._settings(model))
 
     def breaches(self, model: str, promotion: Promotion, now: Mapping[str, Arm]) -> list[Breach]:
         """Bounds that the version has passed, of the first kind that has any."""
-        settings, watched = self._settings(model), self._watching(model, now)
+        settings, seen = self._settings(model), self._sides(model, promotion, now)
         return [
             *(
-                judged(promotion, now, watched, settings, early=self._clock() - promotion.since < FEW_WAIT)
-                or answers_moved(promotion, now, watched, settings)
+                judged(promotion, seen, settings, early=self._clock() - promotion.since < FEW_WAIT)
+                or answers_moved(promotion, seen, settings)
                 or self._as_a_shadow(model, promotion)
                 or self._by_itself(model, promotion)
             )
@@ -81,12 +98,10 @@ class Judge:
 
     def findings(self, model: str, promotion: Promotion) -> list[Finding]:
         """Of every bound in this step, remembered for `known`."""
-        now = self._server.arms(model)
-        watched = self._watching(model, now)
-        found = [*decided(promotion, now, watched, self._settings(model)), *self._verdict_of(model, promotion)]
+        seen = self._sides(model, promotion, self._server.arms(model))
+        found = [*decided(promotion, seen, self._settings(model)), *self._verdict_of(model, promotion)]
         found += self._drift_of(model, promotion)
-        seen = self._traffic(promotion, now, watched)
-        if few := reached(model, promotion.percent, seen, self._settings(model)):
+        if few := reached(model, promotion.percent, self._traffic(seen), self._settings(model)):
             found = [few if each.bound == "traffic" else each for each in found]
         self._found[model] = tuple(found)
         return found
@@ -124,11 +139,15 @@ class Judge:
         words = "its outputs have changed, and neither its inputs nor the outputs of the others have"
         return [Breach("drift", f"{words}: modelward drift report --model {model}")]
 
-    def _traffic(self, promotion: Promotion, now: Mapping[str, Arm], watched: Watched) -> Traffic:
-        seen = traffic(promotion.version, now, watched)
+    def _traffic(self, seen: Sides) -> Traffic:
+        found = traffic(seen)
         if self._server.config.sticky_header is not None:
-            seen = replace(seen, callers=0)  # a caller's requests have many versions
-        return seen
+            found = replace(found, callers=0)  # a caller's requests have many versions
+        return found
+
+    def _sides(self, model: str, promotion: Promotion, now: Mapping[str, Arm]) -> Sides:
+        watched = self._watching(model, now)
+        return self._merged(model, promotion, sides(promotion, now, watched, self._settings(model)))
 
     def _watching(self, model: str, now: Mapping[str, Arm]) -> Watched:
         return self._watched.setdefault(model, Watched(now, now))

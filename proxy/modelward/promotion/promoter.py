@@ -6,9 +6,8 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from modelward.audit.recorder import NoTrail, Recorder
 from modelward.config.promotion import PromotionSettings
@@ -22,22 +21,22 @@ from modelward.promotion.asked import (
     check_reason,
     configured,
     percent_of,
-    refused,
     steps_from_here,
     steps_of,
 )
 from modelward.promotion.baseline import Baseline
 from modelward.promotion.finding import undecided
+from modelward.promotion.fleet import Alone, Fleet, taken_back_after
 from modelward.promotion.guard import NOTHING, Arm
 from modelward.promotion.judge import Judge, Known
 from modelward.promotion.notes import Unanswered, answered, notes, on_upstreams, out_of_service, tell, tell_new
 from modelward.promotion.reach import too_few
-from modelward.promotion.records import decided
+from modelward.promotion.records import decided, followed
 from modelward.promotion.standing import Standing
 from modelward.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, State
-from modelward.promotion.step import callers
+from modelward.promotion.step import Sides, callers
 from modelward.promotion.store import Store
-from modelward.promotion.unpromoted import expected, recorded_shares
+from modelward.promotion.unpromoted import expected, recorded_shares, when_lost
 from modelward.repository.refused import Refused
 
 log = logging.getLogger("modelward.promotion")
@@ -54,7 +53,10 @@ class Promoter:
         self._server = server
         self._clock = clock
         self._standing = Standing(server, lambda: self.state, lambda: self.shares)
-        self._judge = Judge(server, clock)
+        self.held = self._standing.held
+        self.fleet: Fleet = Alone()
+        """Set before `resume`."""
+        self._judge = Judge(server, clock, lambda *step: self.fleet.merged(*step))  # noqa: PLW0108 - it is set later
         self._baseline = Baseline(server, clock)
         self._unanswered = Unanswered(server, clock)
         self._expected: dict[str, str] = {}  # by model the version that answers until `settle` writes it down
@@ -63,7 +65,7 @@ class Promoter:
         self.store = Store(folder, clock)
         self.state = State()
         self.recorder: Callable[[], Recorder] = NoTrail
-        """Told what is decided here. What operators ask for is recorded where they ask."""
+        """Told what is decided here; what operators ask for is recorded where they ask."""
         self.ended: Counter[tuple[str, str, str]] = Counter()
         """Promotions since the start, by model, outcome ("done", "rolled_back"), and of those the bound or "asked"."""
 
@@ -77,17 +79,18 @@ class Promoter:
         self.state = self.store.load()
         listed, config = there(), self._server.config
         if self.store.lost:
-            older = {
-                m: v[0] if config.policy(m) == "promoted" else v[-2]
-                for m, v in listed.items()
-                if len(v) > 1 and configured(self._server, m) is None
-            }
+            older = when_lost(self._server, listed)
             words = ", ".join(f"{model} by version {version}" for model, version in sorted(older.items()))
             log.error("what was promoted is not known; answered now: %s", words or "as versions: says")
             event = Event(at=self._clock(), what="state lost", actor=ITSELF, why=words[:LONGEST_REASON])
             self.recorder().note(decided(event))
             self._keep(self.state.with_serving(older, event))
+        self._join()
         self.expect(config, listed)
+
+    def _join(self) -> None:
+        if (joined := self.fleet.joined(self.state)) != self.state:
+            self._keep(joined)
 
     def expect(self, config: Config, there: Mapping[str, tuple[str, ...]]) -> None:
         """Before each start and reload, so that no version that waits answers meanwhile. config: that is to be
@@ -109,6 +112,7 @@ class Promoter:
             self._keep(self.state.with_serving(fresh, event))
         if (after := self._baseline.settled(self.state, self.shares, self.recorder())) != self.state:
             self._keep(after)
+            self._join()  # what others have approved
         tell(server, self.state, {**self._expected, **fresh}, self.shares)
         self._unanswered.look(self.state, self._waiting, self.shares)
         self._on_upstreams = on_upstreams(server)
@@ -152,8 +156,7 @@ class Promoter:
     def known(self, model: str) -> Known:
         """Of a model that has been promoted."""
         promotion, by = self.state.promotions[model], self._settings(model).by
-        past = (event for event in reversed(self.state.events) if event.model == model)
-        event = next((event for event in past if event.what != GOES_ON), None)  # it tells why the step was done
+        event = self.state.last_event(model, but=GOES_ON)  # it tells why the step was done
         known = self._judge.known(model, promotion) if self._standing.under_way(model) is not None else None
         return Known(promotion, event, *known, by) if known is not None else Known(promotion, event, by=by)
 
@@ -165,7 +168,8 @@ class Promoter:
     @property
     def shares(self) -> dict[str, dict[str, int]]:
         """Of the models whose shares the configuration has no say in."""
-        recorded = recorded_shares(self._server.config, self.state)
+        state = self.state if self.fleet.alone else self._standing.held_back()
+        recorded = recorded_shares(self._server.config, state)
         return {**recorded, **{m: {v: 1} for m, v in self._expected.items()}}
 
     async def promote(self, wanted: Wanted) -> Promotion:
@@ -178,8 +182,7 @@ class Promoter:
             return await (self._begin(wanted) if now is None else self._ask_on(now, wanted))
 
     def check(self, wanted: Wanted) -> Promotion | None:
-        """What is under way that it goes on with. Raises ProblemsFound where it would be refused whatever is counted
-        until it is done."""
+        """What is under way. Raises ProblemsFound where it would be refused whatever is counted until it is done."""
         now = self._standing.under_way(wanted.model)
         check(self._server, wanted, now, self._standing.answering)
         return now
@@ -192,25 +195,11 @@ class Promoter:
         """Gives every version what it had before the promotion, or where there was none all to the next older version.
         Where no version would answer then, it is refused.
 
-        It is done even where it cannot be written down: `store.unsaved` says so. Raises ProblemsFound, and then nothing
-        has changed.
+        Done even where it cannot be written: `store.unsaved`. Raises ProblemsFound, and then nothing has changed.
         """
         async with self._changing:
             check_reason(model, why)
-            promotion = self._standing.known(model)
-            if promotion is None:
-                current, older = self._standing.next_older(model)
-                written = configured(self._server, model)
-                promotion = Promotion(
-                    version=current, before={older: 1}, configured=written, steps=(100,), since=self._clock()
-                )
-            elif promotion.phase == "rolled back":
-                raise refused(
-                    f"version {promotion.version} has been rolled back already", model, "There is nothing to do"
-                )
-            if not any(self._standing.left(model, promotion)[0].values()):
-                what = "no version would answer: none that may is there, but the one that would be taken back"
-                raise refused(what, model, f"Promote another version: modelward promote {model} VERSION --steps 100")
+            promotion = self._standing.to_take_back(model, self._clock())
             promotion = promotion.model_copy(update={"proposal": proposal})
             return await self._take_back(model, promotion, "asked", why, actor)
 
@@ -237,18 +226,39 @@ class Promoter:
                 if promotion is not None:
                     await self._look_at(model, promotion)
 
+    # ---- what the other servers of a fleet have done, and are told
+
+    async def follow(self, model: str, change: Callable[[State], State]) -> None:
+        """Another server has decided. change: gives the state with that, or the same where it is older."""
+        async with self._changing:
+            before, kept = self.state.promotions.get(model), change(self.state)
+            if kept == self.state:
+                return
+            self._keep(kept)
+            if (after := kept.promotions.get(model)) is not None and not after.is_as(before):
+                self._judge.follow(model, before, after)
+                log.warning("model %s version %s: %s, as the fleet has it", model, after.version, after.words)
+                self.recorder().note(followed(model, before, after, kept.events[-1]))
+            await self._server.share(self.shares)
+
+    def counted(self) -> dict[str, tuple[Promotion, Sides]]:
+        """By model that is promoted, what this server has counted in the present step."""
+        under_way = {m: p for m, p in self.state.promotions.items() if p.phase == "stepping" and not self.held(m)}
+        return {model: (promotion, self._judge.own(model, promotion)) for model, promotion in under_way.items()}
+
     # ---- one promotion
 
     async def _look_at(self, model: str, promotion: Promotion) -> None:
-        if (again := self._with_other_files(model, promotion)) is not None:
-            await again
+        if self.fleet.alone and (again := self._standing.begun_again(model, promotion)) is not None:
+            self._judge.restart(model)
+            await self._change(model, again[0], f"{again[0].percent} %", ITSELF, again[1])
             return
         now = self._server.arms(model)
-        if await self._fails(model, promotion, now):
+        if self.fleet.judges and await self._fails(model, promotion, now):
             return
         open_ = undecided(self._judge.findings(model, promotion))
         self._judge.remember(model, now)
-        if open_ or self._clock() - promotion.since < self._settings(model).hold / SECOND:
+        if open_ or not self.fleet.leads or self._clock() - promotion.since < self._settings(model).hold / SECOND:
             return
         if promotion.step + 1 == len(promotion.steps):
             await self._finish(model, promotion, ITSELF, "every bound is kept")
@@ -263,21 +273,6 @@ class Promoter:
             log.error("model %s version %s is taken back: %s", model, promotion.version, words)
             await self._take_back(model, promotion, reasons[0].bound, words[:LONGEST_REASON], ITSELF)
         return words
-
-    def _with_other_files(self, model: str, promotion: Promotion) -> Coroutine[Any, Any, Promotion] | None:
-        """Where a version's file is another than when the promotion began, what is known is of the old one."""
-        now = self._standing.hashes(model, promotion.version, promotion.before)
-        changed = [v for v in now if promotion.digests.get(v, now[v]) != now[v]]
-        if not changed:
-            return None
-        why = f"version {', '.join(changed)} has another file: what was known is of the one before"
-        log.warning("model %s: %s", model, why)
-        self._judge.restart(model)
-        update: dict[str, Any] = {"digests": now, "forced": False}
-        if promotion.version in changed:
-            update["step"] = 0
-        after = promotion.model_copy(update=update)
-        return self._change(model, after, f"{after.percent} %", ITSELF, why)
 
     async def _begin(self, wanted: Wanted) -> Promotion:
         model, version = wanted.model, wanted.version
@@ -311,6 +306,7 @@ class Promoter:
         after = promotion.model_copy(update=update)
         if wanted.auto and not wanted.force:
             return await self._change(model, after, GOES_ON, wanted.actor, wanted.why, since=promotion.since)
+        await self.fleet.gather()
         if found := await self._fails(model, promotion, self._server.arms(model)):
             how = "Look at its answers, mend it, and promote it again"
             raise ProblemsFound([Problem(f"version {promotion.version} is taken back", f"model {model}", found, how)])
@@ -347,6 +343,7 @@ class Promoter:
         left, words = self._standing.left(model, promotion)
         why = "; ".join(filter(None, (why[: LONGEST_REASON - len(words) - 2], words)))
         update = {"phase": "rolled back", "before": left or promotion.before, "since": self._clock(), "forced": False}
+        update |= taken_back_after(promotion, self.state.promotions.get(model))
         after = promotion.model_copy(update=update)
         event = self._event(model, after, "rolled back", actor, why)
         if actor == ITSELF:
@@ -360,6 +357,7 @@ class Promoter:
             await self._server.share(self.shares)
         finally:
             self._keep(kept)
+            self.fleet.told(model)
         return after
 
     async def _change(
@@ -368,16 +366,17 @@ class Promoter:
         """Kept first: what a restart would not know of is not begun. since: now, unless the step stays."""
         after = promotion.model_copy(update={"since": self._clock() if since is None else since})
         event, digest = self._event(model, after, what, actor, why), self._standing.digest(model, after.version)
-        kept = self.state.with_approved(model, after.version, digest).with_promotion(model, after, event)
+        approved = self.state.with_approved(model, after.version, digest)
+        after = await self.fleet.agreed(model, after, event, approved.with_promotion(model, after, event))
+        kept = approved.with_promotion(model, after, event)
         known = self.known(model) if actor == ITSELF else None
         self.store.save(kept)
         if known is not None:
             self._tell(event, known.promotion, known)
         self.state = kept
         forced = " (forced)" if kept.events[-1].forced else ""
-        log.info(
-            "model %s version %s: %s, by %s%s%s", model, after.version, what, actor, forced, f": {why}" if why else ""
-        )
+        told = f"{forced}: {why}" if why else forced
+        log.info("model %s version %s: %s, by %s%s", model, after.version, what, actor, told)
         await self._server.share(self.shares)
         return after
 

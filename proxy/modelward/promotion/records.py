@@ -46,3 +46,15 @@ def decided(
         after={"what": event.what},
         figures={name: each for name, each in figures.items() if each},
     )
+
+
+def followed(model: str, before: Promotion | None, after: Promotion, event: Event) -> Record:
+    """Another server of the fleet has decided. event: its own."""
+    return automatic(
+        "promotion.followed",
+        model=model,
+        version=after.version,
+        reason=event.why,
+        before={"percent": before.percent, "shares": {**before.shares}} if before is not None else None,
+        after={"what": event.what, "by": event.actor},
+    )

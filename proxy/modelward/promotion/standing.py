@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from modelward.models.weights import primary
 from modelward.promotion.asked import PromotedServer, check_decided, configured, no_such_model, refused
 from modelward.promotion.state import Promotion, Shares, State
 from modelward.promotion.unpromoted import left, may_answer, now_of
+
+log = logging.getLogger("modelward.promotion")
 
 
 class Standing:
@@ -56,6 +60,60 @@ class Standing:
             what = f"nothing was promoted: version {current} answers, and there is no older version than {current}"
             raise refused(what, model, "There is nothing to do")
         return current, served[served.index(current) - 1]
+
+    def to_take_back(self, model: str, now: float) -> Promotion:
+        """The last promotion; where there is none, one of the version that answers from the one before it. Raises
+        ProblemsFound where it has been taken back already, or no version would answer."""
+        promotion = self.known(model)
+        if promotion is None:
+            current, older = self.next_older(model)
+            written = configured(self._server, model)
+            promotion = Promotion(version=current, before={older: 1}, configured=written, steps=(100,), since=now)
+        elif promotion.phase == "rolled back":
+            raise refused(f"version {promotion.version} has been rolled back already", model, "There is nothing to do")
+        if not any(self.left(model, promotion)[0].values()):
+            what = "no version would answer: none that may is there, but the one that would be taken back"
+            raise refused(what, model, f"Promote another version: modelward promote {model} VERSION --steps 100")
+        return promotion
+
+    def other_files(self, model: str, promotion: Promotion) -> Sequence[str]:
+        """Versions whose files are others here than when it began."""
+        now = self.hashes(model, promotion.version, promotion.before)
+        return [v for v in now if promotion.digests.get(v, now[v]) != now[v]]
+
+    def held(self, model: str) -> str:
+        """Why the promotion that the fleet has is not followed here; empty where it is, or there is none."""
+        promotion = self._state().promotions.get(model)
+        if promotion is None or promotion.phase == "rolled back":
+            return ""
+        if promotion.configured != configured(self._server, model):
+            return "versions: of the configuration says otherwise"
+        if promotion.version not in self._server.versions(model):
+            return f"version {promotion.version} is not served here"
+        if promotion.version in self.other_files(model, promotion):
+            return f"version {promotion.version} has other files here"
+        return ""
+
+    def begun_again(self, model: str, promotion: Promotion) -> tuple[Promotion, str] | None:
+        """Where a version's file is another than when it began, what is known is of the old one; and why, in words."""
+        if not (changed := self.other_files(model, promotion)):
+            return None
+        why = f"version {', '.join(changed)} has another file: what was known is of the one before"
+        log.warning("model %s: %s", model, why)
+        update: dict[str, Any] = {"digests": self.hashes(model, promotion.version, promotion.before), "forced": False}
+        if promotion.version in changed:
+            update["step"] = 0
+        return promotion.model_copy(update=update), why
+
+    def held_back(self) -> State:
+        """The state, without the promotions of versions whose files are others here: what was judged is promoted."""
+        state = self._state()
+        held = {
+            model: promotion.model_copy(update={"phase": "rolled back"})
+            for model, promotion in state.promotions.items()
+            if promotion.phase != "rolled back" and promotion.version in self.other_files(model, promotion)
+        }
+        return state.model_copy(update={"promotions": {**state.promotions, **held}}) if held else state
 
     def left(self, model: str, promotion: Promotion) -> tuple[Shares, str]:
         return left(self._server, self._state(), model, promotion)

@@ -50,16 +50,30 @@ class Promotion(Section):
     """Guards of the version before that this one may lack: profile, canary."""
     proposal: int = 0
     """Number of the proposal that was executed in it last; 0 for none."""
+    epoch: int = 0
+    """In a fleet, rises with each change of the model's record; 0: no other server knows of it."""
+    began: int = 0
+    """The epoch at which it began: of two promotions the later one has the larger."""
 
     @model_serializer(mode="wrap")
     def _without_unused(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """The release before knows no proposals, and reads what has none."""
-        return _but(write(self), () if self.proposal else ("proposal",))
+        """The release before knows neither proposals nor fleets, and reads what has none."""
+        return _but(write(self), tuple(key for key in ("proposal", "epoch", "began") if not getattr(self, key)))
 
     @property
     def percent(self) -> int:
         """Its share of the requests now."""
         return {"stepping": self.steps[self.step], "done": 100, "rolled back": 0}[self.phase]
+
+    def is_as(self, other: Promotion | None) -> bool:
+        """The same, whatever its epoch."""
+        unnumbered = {"epoch": 0, "began": 0}
+        return other is not None and self.model_copy(update=unnumbered) == other.model_copy(update=unnumbered)
+
+    @property
+    def words(self) -> str:
+        """What it is now."""
+        return f"{self.percent} %" if self.phase == "stepping" else self.phase
 
     @property
     def shares(self) -> dict[str, int]:
@@ -117,6 +131,10 @@ class State(Section):
             model: {v: digest for v, digest in versions.items() if v not in self.taken_back.get(model, ())}
             for model, versions in self.approved.items()
         }
+
+    def last_event(self, model: str, *, but: str) -> Event | None:
+        """That says something else than `but`."""
+        return next((each for each in reversed(self.events) if each.model == model and each.what != but), None)
 
     def executed(self, proposal: int, since: float) -> bool:
         """Whether this proposal, which was approved then, has changed a promotion."""

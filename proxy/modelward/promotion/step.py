@@ -35,6 +35,42 @@ class Watched:
 
 
 @dataclass(frozen=True)
+class Sides:
+    """What the version has answered in a step, and all others together at the same time: of one server, or added up.
+
+    before: the others' since the step before, where that is asked; ever: all that is known of them, likewise. recent:
+    of the last seconds, the version's and the others'; None before there are any.
+    """
+
+    here: Arm = NOTHING
+    there: Arm = NOTHING
+    before: Arm = NOTHING
+    ever: Arm = NOTHING
+    recent: tuple[Arm, Arm] | None = None
+
+    def __add__(self, other: Sides) -> Sides:
+        pairs = [each for each in (self.recent, other.recent) if each is not None]
+        return Sides(
+            self.here + other.here,
+            self.there + other.there,
+            self.before + other.before,
+            self.ever + other.ever,
+            (sum((h for h, _ in pairs), NOTHING), sum((t for _, t in pairs), NOTHING)) if pairs else None,
+        )
+
+
+def sides(promotion: Promotion, now: Mapping[str, Arm], watched: Watched, settings: PromotionSettings) -> Sides:
+    """Of one server. now: counts of each version."""
+    version = promotion.version
+    here, there = both(version, now, watched.stepped)
+    before = both(version, now, watched.before)[1] if promotion.percent == 100 else NOTHING
+    seldom = before.requests < settings.min_requests if promotion.percent == 100 else not there.requests
+    ever = both(version, now, {})[1] if seldom else NOTHING
+    recent = both(version, now, watched.recent[0]) if watched.recent else None
+    return Sides(here, there, before, ever, recent)
+
+
+@dataclass(frozen=True)
 class Traffic:
     """Of one step. total: requests of all versions. callers: that are tied to a version; 0: many, or not known."""
 
@@ -43,8 +79,8 @@ class Traffic:
     callers: int = 0
 
 
-def traffic(version: str, now: Mapping[str, Arm], watched: Watched) -> Traffic:
-    here, there = both(version, now, watched.stepped)
+def traffic(seen: Sides) -> Traffic:
+    here, there = seen.here, seen.there
     return Traffic(here.requests, here.requests + there.requests, callers(here + there, tied=True))
 
 
@@ -58,56 +94,45 @@ def callers(arm: Arm, *, tied: bool = False) -> int:
     return 0 if all(asked) else sum(asked)
 
 
-def judged(
-    promotion: Promotion, now: Mapping[str, Arm], watched: Watched, settings: PromotionSettings, *, early: bool = False
-) -> list[Breach]:
+def judged(promotion: Promotion, seen: Sides, settings: PromotionSettings, *, early: bool = False) -> list[Breach]:
     """Why it is to be taken back: over the whole step, and over the last seconds of it.
 
     Against the others at the same time and with the same shares, so that what befalls all versions is no reason: over
     several steps an outage in a larger one would weigh on the version (Simpson's paradox). Where the others have
     nothing to answer any more, against what they did before. early: the step began less than FEW_WAIT ago.
     """
-    version = promotion.version
-    here, usual = _of_step(promotion, now, watched, settings)
+    here, usual = _of_step(promotion, seen, settings)
     if not usual.requests:
-        usual = both(version, now, {})[1]
+        usual = seen.ever
     reasons = breaches(here, usual, settings.bounds, steps=len(promotion.steps), early=early)
-    if not reasons and watched.recent:
-        here, there = both(version, now, watched.recent[0])
+    if not reasons and seen.recent is not None:
+        here, there = seen.recent
         reasons = breaches(here, there if there.requests else usual, settings.bounds, recent=True, early=early)
     return reasons
 
 
-def answers_moved(
-    promotion: Promotion, now: Mapping[str, Arm], watched: Watched, settings: PromotionSettings
-) -> list[Breach]:
+def answers_moved(promotion: Promotion, seen: Sides, settings: PromotionSettings) -> list[Breach]:
     """Whether the distribution of its answers in this step differs significantly from the others'."""
-    here, there = _of_step(promotion, now, watched, settings)
+    here, there = _of_step(promotion, seen, settings)
     if here.requests < settings.min_requests:
         return []
     return moved(here, there, settings.bounds, len(promotion.steps))
 
 
-def decided(
-    promotion: Promotion, now: Mapping[str, Arm], watched: Watched, settings: PromotionSettings
-) -> list[Finding]:
+def decided(promotion: Promotion, seen: Sides, settings: PromotionSettings) -> list[Finding]:
     """Of each bound, from the answers in this step; and whether its share of the requests comes."""
-    here, there = _of_step(promotion, now, watched, settings)
+    here, there = _of_step(promotion, seen, settings)
     found = findings(here, there, settings.bounds)
-    return [*found, _traffic(promotion, traffic(promotion.version, now, watched), counted(here), settings)]
+    return [*found, _traffic(promotion, traffic(seen), counted(here), settings)]
 
 
-def _of_step(
-    promotion: Promotion, now: Mapping[str, Arm], watched: Watched, settings: PromotionSettings
-) -> tuple[Arm, Arm]:
+def _of_step(promotion: Promotion, seen: Sides, settings: PromotionSettings) -> tuple[Arm, Arm]:
     """The version's answers in this step, and the others' at the same time; once it has everything, theirs since the
     step before, or where those are few, all that are known."""
-    here, there = both(promotion.version, now, watched.stepped)
+    there = seen.there
     if promotion.percent == 100:
-        there = both(promotion.version, now, watched.before)[1]
-        if there.requests < settings.min_requests:
-            there = both(promotion.version, now, {})[1]
-    return here, there
+        there = seen.before if seen.before.requests >= settings.min_requests else seen.ever
+    return seen.here, there
 
 
 def _traffic(promotion: Promotion, seen: Traffic, count: int, settings: PromotionSettings) -> Finding:

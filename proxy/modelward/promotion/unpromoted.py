@@ -55,6 +55,15 @@ def at_start(config: Config, state: State, there: Mapping[str, Sequence[str]]) -
     return found
 
 
+def when_lost(server: PromotedServer, there: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Which version answers where it is not known what was promoted: the newest may have been taken back."""
+    return {
+        model: versions[0] if server.config.policy(model) == "promoted" else versions[-2]
+        for model, versions in there.items()
+        if len(versions) > 1 and server.config.settings(model).versions is None
+    }
+
+
 def recorded_shares(config: Config, state: State) -> dict[str, dict[str, int]]:
     """Shares by model, where the configuration has no say in them, or not the only one."""
     names = {*state.promotions, *state.serving, *config.models}

@@ -7,6 +7,7 @@ and on every server that has a copy of the file.
 from __future__ import annotations
 
 import logging
+import secrets
 from pathlib import Path
 
 from modelward.atomic_file import replace_file
@@ -39,6 +40,30 @@ def sticky_key(config: Config, random: bytes) -> bytes:
         why = error.strerror or error
         log.warning("%s cannot be written, so that callers may get other versions after a restart: %s", file, why)
     return random
+
+
+def own_key(config: Config) -> bytes:
+    """Of the state folder, or a new one, which is not kept."""
+    try:
+        return _read(state_folder(config.state) / FILE)
+    except (OSError, ValueError):
+        return secrets.token_bytes(BYTES)
+
+
+def keep_key(config: Config, key: bytes) -> None:
+    """That a fleet has, in the place of what the state folder has."""
+    file = state_folder(config.state) / FILE
+    try:
+        if _read(file) == key:
+            return
+        log.warning("%s is another key than the fleet's, which takes its place: callers get other versions", file)
+    except (OSError, ValueError):
+        pass
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        replace_file(file, key.hex() + "\n")
+    except OSError as error:
+        log.warning("%s cannot be written, so that callers may get other versions here: %s", file, error.strerror)
 
 
 def kept_key(config: Config, key: bytes) -> dict[str, str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from modelward.admin.operator import NotNow
+from modelward.admin.operator import Draining, NotNow
+from modelward.config.drain import Drain
 from modelward.config.schema import Config
+from modelward.config.units import SECOND
 from modelward.server.readiness import Readiness
 from modelward.supervisor.notify import Notifier
 from modelward.supervisor.worker_pool import WorkerPool
@@ -70,3 +72,9 @@ class Phase:
         pool = self._pool()
         assert pool is not None
         return f"{pool.ready} of {self._config().workers} workers ready"
+
+
+def left(pool: WorkerPool, settings: Drain) -> Draining:
+    """What there is to do when a drain begins now."""
+    inflight, _, connections = pool.region.gauges()
+    return Draining(inflight, connections, settings.delay / SECOND, settings.timeout / SECOND)

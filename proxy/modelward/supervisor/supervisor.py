@@ -21,7 +21,6 @@ from modelward.config.address import Address
 from modelward.config.digest import digest
 from modelward.config.schema import Config
 from modelward.config.state_folder import state_folder
-from modelward.config.units import SECOND
 from modelward.limits.callers import Callers, Watch, most, names
 from modelward.limits.shared import SharedLimits
 from modelward.models.catalog import Catalog
@@ -37,11 +36,12 @@ from modelward.server.report import Report
 from modelward.server.sticky import kept_key
 from modelward.supervisor.activation import Sockets
 from modelward.supervisor.breaker_overrides import BreakerOverrides
+from modelward.supervisor.fleet import Fleet
 from modelward.supervisor.four_eyes import FourEyes
 from modelward.supervisor.named_files import NamedFiles
 from modelward.supervisor.notify import Notifier
 from modelward.supervisor.observing import Observing
-from modelward.supervisor.phase import Phase, Progress
+from modelward.supervisor.phase import Phase, Progress, left
 from modelward.supervisor.promoted_workers import PromotedWorkers
 from modelward.supervisor.recheck import Recheck, integrity_stats
 from modelward.supervisor.recording import Recording
@@ -96,6 +96,7 @@ class Supervisor:
         serving = PromotedWorkers(lambda: self.config, lambda: self._pool, self._shadowing, drift)
         self._promoter = Promoter(serving, state_folder(config.state))
         self._promoter.recorder = lambda: self.trail
+        self.fleet = Fleet(config, self._promoter, self._phase.readiness)
         self._reloader = Reloader(
             config,
             lambda: configuration.read(self.config),
@@ -129,19 +130,19 @@ class Supervisor:
 
     @property
     def config(self) -> Config:
-        """What is followed."""
         return self._reloader.config
 
     @property
     def needs_restart(self) -> Sequence[str]:
-        """Keys that the configuration has otherwise, and that only a restart of the server changes."""
+        """Of the configuration's keys those that only a restart of the server changes."""
         return self._reloader.needs_restart
 
     @property
     def report(self) -> Report:
         """Of what is served; once it has started."""
         assert self._pool is not None and self._pool.report is not None
-        report = self._pool.report.with_guard("state", self._promoter.store.words).with_notes(self._promoter.notes)
+        report = self.fleet.told(self._pool.report.with_guard("state", self._promoter.store.words))
+        report = report.with_notes(self._promoter.notes)
         if admin := open_to(self.config):
             report = report.with_guard("admin", admin)
         if self.config.operators is not None:
@@ -159,6 +160,7 @@ class Supervisor:
         self._phase.progress = progress
         self.proposals.load()
         await self._recording.start(self.config, self.proposals.outcome)
+        await self.fleet.start()
         self._promoter.resume(lambda: listed(self.config.repository))
         self._tasks.spawn(self._notifier.beat())
         self._http = await self._start_http()
@@ -184,9 +186,9 @@ class Supervisor:
         self._observing.follow(self._pool.region)
         self._tasks.spawn(self._observing.watch(self._pool.region))
         self._tasks.spawn(self._promoter.watch())
-        self._tasks.spawn(Watch(self._pool.region).run())
-        self._tasks.spawn(sum_up(self._pool.region))
-        self._tasks.spawn(self._recheck.watch())
+        self.fleet.begin(self._tasks)
+        for each in (Watch(self._pool.region).run(), sum_up(self._pool.region), self._recheck.watch()):
+            self._tasks.spawn(each)
         self._tasks.spawn(self._reloader.remind())
         self._tasks.spawn(NamedFiles(lambda: self.config, lambda: self.trail).watch())
         self._recording.observe(self._tasks, self._pool, self._shadowing, lambda: self._shared)
@@ -309,6 +311,7 @@ class Supervisor:
             needs_restart=self.needs_restart,
             breakers=(*self.breakers.overrides.values(),),
             learning=self._identities.learning(),
+            fleet=self.fleet.words,
         )
 
     async def ask_to_drain(self, actor: str = "") -> Draining:
@@ -318,12 +321,7 @@ class Supervisor:
         self._promoter.note("drain", actor)
         self._phase.end("draining")  # a second one is not now
         asyncio.get_running_loop().call_later(ANSWERED_SECONDS, self.drain_asked.set)
-        return self._left(pool)
-
-    def _left(self, pool: WorkerPool) -> Draining:
-        inflight, _, connections = pool.region.gauges()
-        settings = self.config.drain
-        return Draining(inflight, connections, settings.delay / SECOND, settings.timeout / SECOND)
+        return left(pool, self.config.drain)
 
     async def drain(self) -> None:
         """Readiness off; after drain.delay no new connections, what is under way finished within drain.timeout."""
@@ -332,10 +330,10 @@ class Supervisor:
         self._notifier.stopping("draining")
         if self._pool is None:
             return
-        log.info("draining: not ready any more; %s", begun := self._left(self._pool))
+        log.info("draining: not ready any more; %s", begun := left(self._pool, self.config.drain))
         await self._pool.drain(begun.delay)
-        left = self._pool.region.gauges()[0]
-        log.info("drained after %.1f s; %d requests were not finished", time.monotonic() - began, left)
+        unfinished = self._pool.region.gauges()[0]
+        log.info("drained after %.1f s; %d requests were not finished", time.monotonic() - began, unfinished)
 
     async def stop(self) -> None:
         """Ends everything at once."""
@@ -348,6 +346,7 @@ class Supervisor:
         await self._observing.stop()
         if self._shared is not None:
             await self._shared.stop()
+        await self.fleet.stop()
         if self._http is not None:
             await self._http.stop()
         if self._bound is not None:
@@ -365,6 +364,7 @@ class Supervisor:
         own = replace(
             added(self._pool.stats(), replace(counted(promoter), reloads=self._reloader.history.stats())),
             shared=self._shared.stats() if self._shared is not None else None,
+            fleet=self.fleet.stats(),
             shares=shares(self.config, promoter, report) if report is not None else {},
             objectives=objectives(self.config.models),
             watch_failures=self.watch_failures,

@@ -9,31 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from math import inf
 
+from modelward.telemetry.kinds import END, FLAG, GAUGE, GAUGES, MOST, SAME
 from modelward.telemetry.statistics import Statistics
 
 # Stands for every model name that is not served, so that strangers cannot mint time series.
 OTHER_MODEL = "_other"
-
-# For telemetry.merge: what a gauge is once its process has gone; of two ends in time the earlier one counts, of
-# two flags the one that is up.
-GAUGE = {"gauge": 0}
-GAUGES: dict[str, Mapping[str, int]] = {"gauge": {}}
-END = {"gauge": inf, "merge": min}
-FLAG = {"gauge": 0, "merge": max}
-
-
-def _either(a: Mapping[str, str], b: Mapping[str, str]) -> Mapping[str, str]:
-    return b or a
-
-
-def _most(a: Mapping[str, int], b: Mapping[str, int]) -> Mapping[str, int]:
-    return {key: max(a.get(key, 0), b.get(key, 0)) for key in {**a, **b}}
-
-
-MOST: dict[str, object] = {"gauge": {}, "merge": _most}  # of the process with most, by key
-SAME: dict[str, object] = {"gauge": {}, "merge": _either}  # whichever process tells it
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +195,18 @@ class SharedSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class FleetSnapshot:
+    """Promotions that several servers share through a store. malformed: records and evidence in it that are none. held:
+    models whose promotion this server does not follow."""
+
+    up: int = field(default=0, metadata=GAUGE)  # 1 while the store answers
+    leads: int = field(default=0, metadata=GAUGE)
+    exchanges: Mapping[str, int] = field(default_factory=dict)  # by result
+    malformed: int = 0
+    held: int = field(default=0, metadata=GAUGE)
+
+
+@dataclass(frozen=True, slots=True)
 class ScrapeSnapshot:
     """Pages of metrics, those before this one."""
 
@@ -350,6 +343,7 @@ class Snapshot:
     workers: WorkersSnapshot | None = None
     limits: LimitsSnapshot | None = None
     shared: SharedSnapshot | None = None
+    fleet: FleetSnapshot | None = None  # absent where the server is alone
     close_reasons: CloseReasonSnapshot = field(default_factory=CloseReasonSnapshot)
     reloads: ReloadSnapshot | None = None
     refused: int = field(default=0, metadata=FLAG)  # versions of models that cannot be served, in the worker with most

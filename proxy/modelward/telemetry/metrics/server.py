@@ -10,6 +10,7 @@ from modelward.telemetry.metrics.capture import capture_families
 from modelward.telemetry.metrics.detection import detection_families
 from modelward.telemetry.metrics.drift import drift_families
 from modelward.telemetry.metrics.family import Family
+from modelward.telemetry.metrics.fleet import fleet_families
 from modelward.telemetry.metrics.integrity import integrity_families
 from modelward.telemetry.snapshot import Snapshot
 
@@ -56,6 +57,7 @@ def server_families(snapshot: Snapshot) -> Iterator[Family]:
     yield from drift_families(snapshot)
     yield from approvals_families(snapshot)
     yield from integrity_families(snapshot)
+    yield from fleet_families(snapshot)
 
 
 def _workers(snapshot: Snapshot) -> Iterator[Family]:

@@ -1,0 +1,1 @@
+"""What several servers know together: promotions, and what was counted of them."""

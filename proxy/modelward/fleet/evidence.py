@@ -1,0 +1,204 @@
+"""What a server has counted in the present steps of promotions, as the others read it; and all of it added up.
+
+Counts of one step are added only where it is the same step of the same promotion, in which every server gives the
+version the same share. So the sum is what one server would have counted that had all of their requests: the same
+callers are the same parts, since the servers of a fleet hash them with one key.
+"""
+
+from __future__ import annotations
+
+import zlib
+from base64 import b85decode, b85encode
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from modelward.config.section import Section
+from modelward.fleet.record import Malformed
+from modelward.fleet.store import LARGEST_EVIDENCE, Told
+from modelward.promotion.guard import NOTHING, Arm
+from modelward.promotion.outputs import CELLS
+from modelward.promotion.parts import WAYS, Parts
+from modelward.promotion.state import Promotion
+from modelward.promotion.step import Sides
+from modelward_native.shadow.evidence import CALLER_PARTS
+from modelward_native.telemetry.histogram import EDGES
+
+MOST_MODELS = 16
+"""That one server tells of; beyond these it judges, and waits, by what it has counted alone."""
+RECENT_SECONDS = 3.0
+"""Of an older word the last seconds are none any more, and a canary that failed then may not fail now."""
+LARGEST_COUNT = 1 << 53
+SIZES = {"tallies": 4, "latency": len(EDGES), "outputs": CELLS}
+ITEM = 8  # bytes of a count
+
+Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
+Counts = Annotated[tuple[Count, ...], Field(strict=False)]
+
+
+class Counted(Section):
+    """An Arm. Cells that hold nothing at the end are left out; parts: compressed, base85."""
+
+    requests: Count = 0
+    errors: Count = 0
+    fallbacks: Count = 0
+    failing: Count = 0
+    latency: Counts = ()
+    outputs: Counts = ()
+    callers: Counts = ()
+    tallies: str = ""
+    by_latency: str = ""
+    by_outputs: str = ""
+
+
+class OfStep(Section):
+    """Of one model. version, began, step: of its promotion; the others are modelward.promotion.step.Sides."""
+
+    version: str
+    began: int
+    step: int
+    here: Counted = Counted()
+    there: Counted = Counted()
+    before: Counted = Counted()
+    ever: Counted = Counted()
+    recent_here: Counted | None = None
+    recent_there: Counted = Counted()
+
+
+class Evidence(Section):
+    steps: Mapping[str, OfStep] = Field(default_factory=dict)
+
+
+def encoded(counted: Mapping[str, tuple[Promotion, Sides]]) -> bytes:
+    """Of the first MOST_MODELS; empty without any, and where it would be too long to be read."""
+    steps = {model: _of_step(*counted[model]) for model in sorted(counted)[:MOST_MODELS]}
+    data = Evidence(steps=steps).model_dump_json(exclude_defaults=True).encode() if steps else b""
+    return data if len(data) <= LARGEST_EVIDENCE else b""
+
+
+def decoded(data: bytes) -> Mapping[str, tuple[OfStep, Sides]]:
+    """Raises Malformed."""
+    if len(data) > LARGEST_EVIDENCE:
+        raise Malformed("it is too long")
+    try:
+        steps = Evidence.model_validate_json(data).steps
+        return {model: (each, _sides(each)) for model, each in steps.items()}
+    except ValidationError as error:
+        raise Malformed(error.errors()[0]["msg"]) from error
+    except (ValueError, zlib.error) as error:
+        raise Malformed(str(error)) from error
+
+
+def added(model: str, promotion: Promotion, own: Sides, others: Iterable[tuple[float, OfStep, Sides]]) -> Sides:
+    """Of those who are at the same step. others: each with its age in seconds."""
+    total = own
+    for age, step, seen in others:
+        if (step.version, step.began, step.step) != (promotion.version, promotion.began, promotion.step):
+            continue
+        total += seen if age <= RECENT_SECONDS else _past(seen)
+    return total
+
+
+def _past(seen: Sides) -> Sides:
+    return replace(seen, here=replace(seen.here, failing=0), recent=None)
+
+
+def _of_step(promotion: Promotion, seen: Sides) -> OfStep:
+    recent = seen.recent
+    return OfStep(
+        version=promotion.version,
+        began=promotion.began,
+        step=promotion.step,
+        here=_counted(seen.here),
+        there=_counted(seen.there),
+        before=_counted(seen.before),
+        ever=_counted(seen.ever),
+        recent_here=_counted(recent[0]) if recent is not None else None,
+        recent_there=_counted(recent[1]) if recent is not None else Counted(),
+    )
+
+
+def _counted(arm: Arm) -> Counted:
+    return Counted(
+        requests=arm.requests,
+        errors=arm.errors,
+        fallbacks=arm.fallbacks,
+        failing=arm.failing,
+        latency=_cut(arm.latency),
+        outputs=_cut(arm.outputs),
+        callers=_cut(arm.callers),
+        tallies=_packed(arm.parts.tallies),
+        by_latency=_packed(arm.parts.latency),
+        by_outputs=_packed(arm.parts.outputs),
+    )
+
+
+def _cut(counts: tuple[int, ...]) -> tuple[int, ...]:
+    end = len(counts)
+    while end and not counts[end - 1]:
+        end -= 1
+    return counts[:end]
+
+
+def _packed(data: bytes) -> str:
+    return b85encode(zlib.compress(data, 1)).decode() if any(data) else ""
+
+
+def _sides(step: OfStep) -> Sides:
+    recent = None if step.recent_here is None else (_arm(step.recent_here), _arm(step.recent_there))
+    return Sides(_arm(step.here), _arm(step.there), _arm(step.before), _arm(step.ever), recent)
+
+
+def _arm(counted: Counted) -> Arm:
+    if counted == Counted():
+        return NOTHING
+    return Arm(
+        requests=counted.requests,
+        errors=counted.errors,
+        fallbacks=counted.fallbacks,
+        failing=counted.failing,
+        latency=_whole(counted.latency, len(EDGES)),
+        outputs=_whole(counted.outputs, CELLS),
+        callers=_whole(counted.callers, CALLER_PARTS),
+        parts=Parts(
+            _unpacked(counted.tallies, SIZES["tallies"]),
+            _unpacked(counted.by_latency, SIZES["latency"]),
+            _unpacked(counted.by_outputs, SIZES["outputs"]),
+        ),
+    )
+
+
+def _whole(counts: tuple[int, ...], size: int) -> tuple[int, ...]:
+    if len(counts) > size:
+        raise ValueError(f"there are {len(counts)} counts in place of {size}")
+    return (*counts, *(0 for _ in range(size - len(counts))))
+
+
+def _unpacked(text: str, size: int) -> bytes:
+    """Counts by way and part of the callers, `size` of each. Raises ValueError, zlib.error."""
+    if not text:
+        return b""
+    wanted = WAYS * CALLER_PARTS * size * ITEM
+    unpacker = zlib.decompressobj()
+    data = unpacker.decompress(b85decode(text), wanted + 1)
+    if len(data) != wanted:
+        raise ValueError(f"there are not {wanted} bytes of counts")
+    from numpy import frombuffer, int64  # noqa: PLC0415 - 20 MB: a supervisor has it only while a version is promoted
+
+    counts = frombuffer(data, int64)
+    if int(counts.min()) < 0 or int(counts.max()) > LARGEST_COUNT:
+        raise ValueError("a count is out of range")
+    return data
+
+
+def read(told: Mapping[str, Told]) -> tuple[dict[str, tuple[float, Mapping[str, tuple[OfStep, Sides]]]], list[str]]:
+    """By server; and those that cannot be read. Takes some milliseconds for each: for a thread."""
+    found, bad = {}, []
+    for replica, each in told.items():
+        try:
+            found[replica] = each.age, decoded(each.data)
+        except Malformed as error:
+            bad.append(f"{replica}: {error}")
+    return found, bad

@@ -1,0 +1,341 @@
+"""One server of a fleet: follows what the others decide, tells what it has counted, and leads where it has the lease.
+
+Promotions are served from this server's own state, and never wait for the store. While the store is gone the server
+keeps what it has, takes back alone what does worse, and goes on with nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from math import inf
+from secrets import token_hex
+from typing import Protocol
+
+from modelward.config.fleet import Fleet
+from modelward.config.units import SECOND
+from modelward.fleet import evidence
+from modelward.fleet.note import Note
+from modelward.fleet.note import encoded as note_of
+from modelward.fleet.record import Malformed, Record, applied, decoded, is_newer, record_of
+from modelward.fleet.store import LEASE_SECONDS, Document, Store, StoreError, Told
+from modelward.problem import Problem, ProblemsFound
+from modelward.promotion.state import Event, Promotion, State
+from modelward.promotion.step import Sides
+
+log = logging.getLogger("modelward.fleet")
+
+ATTEMPTS_UNTIL_GONE = 2
+"""In a row without an answer: one may fail because this server was held up."""
+LONGEST_PAUSE_SECONDS = 2.0  # between attempts to reach a store that is gone
+LOG_SECONDS = 60.0
+MODEL = "model/"
+KEY = "key"
+
+
+class Promotions(Protocol):
+    """This server's (modelward.promotion.promoter)."""
+
+    state: State
+
+    async def follow(self, model: str, change: Callable[[State], State]) -> None: ...
+
+    def counted(self) -> Mapping[str, tuple[Promotion, Sides]]: ...
+
+
+class Member:
+    """Use `start`, then `run`, and `stop` at the end. up: whether the store answers; None before the first attempt."""
+
+    alone = False
+
+    def __init__(
+        self,
+        settings: Fleet,
+        store: Store,
+        promotions: Promotions,
+        *,
+        note: Callable[[str], Note] = lambda identity: Note(),
+        ready: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """note: what this server says of itself, by its identity in the lease. ready: whether it takes requests."""
+        self.settings = settings
+        self.replica = settings.called
+        self.identity = f"{self.replica}/{token_hex(4)}"
+        self.store = store
+        self._promotions = promotions
+        self._note = note
+        self._ready = ready
+        self.up: bool | None = None
+        self.leader = ""
+        self.lost = 0
+        self.counts: Counter[str] = Counter()
+        """ok, failed: attempts to speak with the store. malformed: records and evidence in it that are none."""
+        self._revision = ""
+        self._documents: dict[str, Document] = {}
+        self._records: dict[str, Record] = {}
+        self._own: set[str] = set()  # models that were taken back here, until the others know
+        self._evidence: Mapping[str, tuple[float, Mapping[str, tuple[evidence.OfStep, Sides]]]] = {}
+        self._gathered = self._heard = -inf  # monotonic seconds
+        self._unanswered = 0
+        self._logged: dict[str, float] = {}
+        self._wake = asyncio.Event()
+        self._speaking = asyncio.Lock()
+        self._over = False
+        self.serves = False
+        """Set once this server serves: it has something to tell, and may lead."""
+
+    # ---- what promotions ask (modelward.promotion.fleet)
+
+    @property
+    def leads(self) -> bool:
+        """Not once the lease may be another's."""
+        return bool(self.up) and self.leader == self.identity and time.monotonic() - self._heard < LEASE_SECONDS
+
+    @property
+    def judges(self) -> bool:
+        return self.leads or not self.up or not self.leader
+
+    def joined(self, state: State) -> State:
+        for model, record in self._records.items():
+            state = applied(state, model, record)
+        return state
+
+    def merged(self, model: str, promotion: Promotion, own: Sides) -> Sides:
+        since = time.monotonic() - self._gathered
+        told = [(age + since, of[model]) for replica, (age, of) in self._evidence.items() if model in of]
+        return evidence.added(model, promotion, own, ((age, *each) for age, each in told))
+
+    async def gather(self) -> None:
+        if self.up and not self.leads:
+            with suppress(StoreError):
+                await self._gather()
+
+    async def agreed(self, model: str, after: Promotion, event: Event, state: State) -> Promotion:
+        if not self.up:
+            why, how = "a promotion moves all servers of the fleet", "Mend the store. A rollback is done here at once"
+            raise ProblemsFound([Problem(f"{self.settings.where} cannot be reached", f"model {model}", why, how)])
+        known, mine = self._records.get(model), self._promotions.state.promotions.get(model)
+        document = self._documents.get(MODEL + model)
+        if known is not None and is_newer(known.promotion, mine):
+            self._wake.set()
+            raise _overtaken(model, known)
+        before = document.epoch if document is not None else 0
+        epoch = max(before, after.epoch, mine.epoch if mine is not None else 0) + 1
+        agreed = after.model_copy(update={"epoch": epoch, "began": after.began or epoch})
+        record = record_of(model, state, self.replica).model_copy(update={"promotion": agreed, "event": event})
+        try:
+            there = await self._swap(model, before, epoch, record)
+        except StoreError as error:
+            what = f"{self.settings.where} has not answered, so it is not known whether this was done: {error}"
+            raise ProblemsFound(
+                [Problem(what, f"model {model}", how="Look at modelward status in a moment")]
+            ) from error
+        if there is not None:
+            raise _overtaken(model, there)
+        return agreed
+
+    def told(self, model: str) -> None:
+        self._own.add(model)
+        self._wake.set()
+
+    # ---- its life
+
+    async def start(self) -> None:
+        """The first attempt is over when this returns."""
+        async with self._speaking:
+            await self._attempt()
+
+    async def run(self) -> None:
+        """Until `stop`."""
+        pause = self.settings.interval / SECOND
+        while not self._over:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            self._wake.clear()
+            async with self._speaking:
+                if not self._over:
+                    await self._attempt()
+            pause = self.settings.interval / SECOND if self.up else min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    async def stop(self) -> None:
+        """The others need not wait until this server is forgotten."""
+        async with self._speaking:
+            if self.up:
+                with suppress(StoreError):
+                    await self.store.leave(self.replica, self.identity)
+            await self.store.close()
+            self._over = True
+
+    async def key(self, own: bytes) -> bytes:
+        """The key by which all servers give callers their versions: that of the first one that came. own: if it is this
+        one, or the store cannot be had."""
+        try:
+            if self.up and KEY not in self._documents:
+                there = await self.store.swap(KEY, 0, 1, own.hex().encode())
+                self._documents[KEY] = there or Document(1, own.hex().encode())
+            there = self._documents.get(KEY)
+            key = bytes.fromhex(there.data.decode("ascii")) if there is not None else own
+        except (StoreError, ValueError) as error:
+            self._say(
+                "key", logging.ERROR, "the fleet's key cannot be had, so that callers may get other versions: %s", error
+            )
+            return own
+        return key if len(key) == len(own) else own
+
+    async def notes(self) -> Mapping[str, Told]:
+        """What each server says of itself. Raises StoreError."""
+        return await self.store.notes()
+
+    @property
+    def words(self) -> str:
+        """For READY and status."""
+        where = f"{self.settings.name}, as {self.replica}, through {self.settings.where}"
+        if not self.up:
+            return f"{where}; it cannot be reached: this server keeps what it has, and decides alone what is taken back"
+        return f"{where}; {'leads' if self.leads else 'follows'}"
+
+    async def _attempt(self) -> None:
+        try:
+            await self._round()
+        except StoreError as error:
+            self.counts["failed"] += 1
+            self._unanswered += 1
+            if self.up and self._unanswered < ATTEMPTS_UNTIL_GONE:
+                return
+            if self.up is not False:
+                self.lost += self.up is True
+                log.error(
+                    "%s cannot be reached: %s; this server keeps what it has, takes back alone what does worse, and "
+                    "promotes nothing", self.settings.where, error or "no answer in time"
+                )  # fmt: skip
+            self.up, self.leader = False, ""
+        except Exception:  # noqa: BLE001 - it is told, and tried again
+            self.counts["failed"] += 1
+            self._say("round", logging.ERROR, "the fleet could not be followed", exc_info=True)
+        else:
+            if self.up is False:
+                log.warning("%s is back: the fleet is followed again", self.settings.where)
+            self.up, self._unanswered = True, 0
+            self.counts["ok"] += 1
+            with suppress(StoreError):  # the next attempt finds that out
+                await self._reconcile()
+
+    async def _round(self) -> None:
+        counted = self._promotions.counted() if self.serves else {}
+        loop = asyncio.get_running_loop()
+        told = await loop.run_in_executor(None, evidence.encoded, counted) if counted else b""
+        stepping = [m for m, r in self._records.items() if r.promotion is not None and r.promotion.phase == "stepping"]
+        seen = await self.store.exchange(
+            self.replica,
+            identity=self.identity,
+            note=note_of(self._note(self.identity)),
+            evidence=told,
+            revision=self._revision if self.up else "",
+            may_lead=self.serves and self._ready() and all(model in counted for model in stepping),
+        )
+        self._heard = time.monotonic()
+        self.leader = seen.leader
+        if seen.documents is not None:
+            self._documents = {**seen.documents}
+            self._revision = seen.revision
+            self._read()
+        if counted and self.leader == self.identity:
+            await self._gather()
+
+    def _read(self) -> None:
+        """What is no record is as though it were not there; what this server has stays."""
+        self._records = {}
+        for name, document in self._documents.items():
+            model = name.removeprefix(MODEL)
+            if model == name:
+                continue
+            try:
+                self._records[model] = decoded(document.data)
+            except Malformed as error:
+                self.counts["malformed"] += 1
+                self._say(
+                    name,
+                    logging.ERROR,
+                    "the store's record of model %r is none: %s; what is served stays",
+                    model,
+                    error,
+                )
+
+    async def _gather(self) -> None:
+        told = {replica: each for replica, each in (await self.store.evidence()).items() if replica != self.replica}
+        at = time.monotonic()
+        self._evidence, bad = await asyncio.get_running_loop().run_in_executor(None, evidence.read, told)
+        self._gathered = at
+        for each in bad:
+            self.counts["malformed"] += 1
+            self._say("evidence", logging.ERROR, "what a server has counted cannot be read: %s", each)
+
+    async def _reconcile(self) -> None:
+        """The newer of both sides is obeyed here and stands in the store."""
+        state = self._promotions.state
+        for model, record in [*self._records.items()]:
+            if applied(state, model, record) != state:
+                await self._promotions.follow(model, partial(applied, model=model, record=record))
+        state = self._promotions.state
+        for model in {**state.promotions, **state.serving}:
+            known = self._records.get(model)
+            if known is None and MODEL + model in self._documents and model not in self._own:
+                continue  # it is malformed, perhaps only to this release
+            mine = state.promotions.get(model)
+            if known is None or is_newer(mine, known.promotion):
+                await self._push(model, state)
+        self._own.clear()
+
+    async def _push(self, model: str, state: State) -> None:
+        document, mine = self._documents.get(MODEL + model), state.promotions.get(model)
+        before = document.epoch if document is not None else 0
+        epoch = max(before + 1, mine.epoch if mine is not None else 0)
+        record = record_of(model, state, self.replica)
+        numbered = mine.model_copy(update={"epoch": epoch, "began": mine.began or epoch}) if mine is not None else None
+        record = record.model_copy(update={"promotion": numbered})
+        if await self._swap(model, before, epoch, record) is None and mine is not None and numbered is not None:
+            await self._promotions.follow(model, partial(_numbered, model=model, mine=mine, numbered=numbered))
+
+    async def _swap(self, model: str, before: int, epoch: int, record: Record) -> Record | None:
+        data = record.encoded
+        there = await self.store.swap(MODEL + model, before, epoch, data)
+        if there is None:
+            self._documents[MODEL + model] = Document(epoch, data)
+            self._records[model] = record
+            return None
+        self._documents[MODEL + model] = there
+        self._revision = ""
+        try:
+            self._records[model] = decoded(there.data)
+        except Malformed:
+            self._records.pop(model, None)
+        self._wake.set()
+        return self._records.get(model) or Record()
+
+    def _say(self, about: str, level: int, text: str, *words: object, exc_info: bool = False) -> None:
+        """Once a minute."""
+        if (now := time.monotonic()) - self._logged.get(about, -inf) >= LOG_SECONDS:
+            if len(self._logged) > 1000:
+                self._logged.clear()
+            self._logged[about] = now
+            log.log(level, text, *words, exc_info=exc_info)
+
+
+def _numbered(state: State, model: str, mine: Promotion, numbered: Promotion) -> State:
+    """The same promotion, as the store has it from now on."""
+    if state.promotions.get(model) != mine:
+        return state
+    return state.model_copy(update={"promotions": {**state.promotions, model: numbered}})
+
+
+def _overtaken(model: str, there: Record) -> ProblemsFound:
+    promotion = there.promotion
+    now = f"version {promotion.version} is at {promotion.words}" if promotion is not None else "its record has changed"
+    what = f"another server of the fleet was first: {now}"
+    return ProblemsFound([Problem(what, f"model {model}", how="Look at modelward status, and ask again")])

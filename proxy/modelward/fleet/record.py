@@ -1,0 +1,122 @@
+"""What the fleet knows of one model, as the store has it; and which of two records is obeyed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from modelward.config.section import Section
+from modelward.fleet.store import LARGEST_DOCUMENT
+from modelward.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, State, Versions
+
+MOST_VERSIONS = 256
+LONGEST_NAME = 256
+LARGEST_WEIGHT = 1_000_000_000
+LARGEST_EPOCH = 1 << 53
+
+
+class Malformed(ValueError):
+    """It is no record."""
+
+
+class Record(Section):
+    """serving: the version that has all requests until one is promoted. approved, taken_back: of this model, as in
+    modelward.promotion.state.State. by: the server that has decided."""
+
+    promotion: Promotion | None = None
+    event: Event | None = None
+    serving: str = ""
+    approved: Mapping[str, str] | None = None
+    taken_back: Versions = ()
+    by: str = ""
+
+    @property
+    def encoded(self) -> bytes:
+        return self.model_dump_json(exclude_defaults=True).encode()
+
+
+def record_of(model: str, state: State, by: str) -> Record:
+    """event: the last one of the model."""
+    serving = state.serving.get(model, "")
+    waits = Event(at=0.0, model=model, version=serving, what="answered until one is promoted", actor=ITSELF)
+    return Record(
+        promotion=state.promotions.get(model),
+        event=state.last_event(model, but="") or waits,
+        serving=serving,
+        approved=(state.approved or {}).get(model),
+        taken_back=state.taken_back.get(model, ()),
+        by=by,
+    )
+
+
+def decoded(data: bytes) -> Record:
+    """Raises Malformed. What comes of it can be obeyed without a further check."""
+    if len(data) > LARGEST_DOCUMENT:
+        raise Malformed("it is too long")
+    try:
+        record = Record.model_validate_json(data)
+    except ValidationError as error:
+        raise Malformed(error.errors()[0]["msg"]) from error
+    except ValueError as error:  # such as a surrogate alone
+        raise Malformed(str(error)) from error
+    if fault := _fault(record):
+        raise Malformed(fault)
+    return record
+
+
+def _fault(record: Record) -> str:
+    promotion, event = record.promotion, record.event
+    names = [record.serving, *(record.approved or ()), *record.taken_back]
+    if promotion is not None:
+        if event is None:
+            return "the promotion has no event"
+        if not 0 <= promotion.step < len(promotion.steps) or not all(0 < step <= 100 for step in promotion.steps):
+            return "the promotion has no such step"
+        if not 0 < promotion.began <= promotion.epoch < LARGEST_EPOCH:
+            return "the promotion has no such epoch"
+        weights = [*promotion.before.values(), *(promotion.configured or {}).values()]
+        if not all(0 <= weight <= LARGEST_WEIGHT for weight in weights) or not math.isfinite(promotion.since):
+            return "a number of the promotion is out of range"
+        if promotion.proposal < 0 or not promotion.version:
+            return "the promotion is of nothing"
+        names += [promotion.version, *promotion.before, *promotion.digests, *promotion.digests.values()]
+        names += [*(promotion.configured or {}), *promotion.without]
+    if event is not None:
+        if not math.isfinite(event.at) or len(event.why) > 2 * LONGEST_REASON:
+            return "the event is out of range"
+        names += [event.what, event.actor, event.model, event.version]
+    if len(names) > 8 * MOST_VERSIONS or any(len(name) > LONGEST_NAME or not name.isprintable() for name in names):
+        return "it has names that are none"
+    return ""
+
+
+def order(promotion: Promotion | None) -> tuple[int, bool, int, int, str]:
+    """Of two promotions of a model the larger is obeyed: the one that began later; of one and the same the rollback,
+    whatever step the others have gone to; then what was decided later, and what is stricter. A total order, so that all
+    servers come to the same whichever record they meet first."""
+    if promotion is None:
+        return (-1, False, 0, 0, "")
+    is_out = promotion.phase == "rolled back"
+    return (promotion.began, is_out, promotion.epoch, -promotion.percent, promotion.model_dump_json())
+
+
+def is_newer(promotion: Promotion | None, than: Promotion | None) -> bool:
+    return order(promotion) > order(than)
+
+
+def applied(state: State, model: str, record: Record) -> State:
+    """With what the record says, where it is obeyed; approvals of all servers count."""
+    mine = state.promotions.get(model)
+    if record.promotion is not None and record.event is not None and is_newer(record.promotion, mine):
+        state = state.with_promotion(model, record.promotion, record.event)
+    elif record.serving not in ("", state.serving.get(model)) and mine is None and record.event is not None:
+        state = state.with_serving({model: record.serving}, record.event)
+    if record.approved is None or state.approved is None:
+        return state
+    approved = {**state.approved.get(model, {}), **record.approved}
+    out = state.taken_back
+    if state.promotions.get(model) == record.promotion and record.taken_back != out.get(model, ()):
+        out = {name: each for name, each in {**out, model: record.taken_back}.items() if each}
+    return state.model_copy(update={"approved": {**state.approved, model: approved}, "taken_back": out})

@@ -1,0 +1,76 @@
+"""What the servers of a fleet ask of their store. It holds bytes, and believes nothing of them.
+
+A document has an epoch, and is changed only by who has seen the present one (compare-and-set). Its revision is another
+one after every change, and after the store has lost what it held. A lease names the one server that leads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+TIMEOUT_SECONDS = 1.0
+"""Of a connection, and of an answer: a store that is slower is gone."""
+LEASE_SECONDS = 2.5
+KEPT_SECONDS = 60.0
+"""A server that was not heard of for so long is forgotten."""
+MOST_REPLICAS = 256
+MOST_DOCUMENTS = 4096
+LARGEST_DOCUMENT = 64 << 10
+LARGEST_NOTE = 16 << 10  # what a server says of itself
+LARGEST_EVIDENCE = 1 << 20
+
+
+class StoreError(Exception):
+    """The store cannot be had, or does not answer as it should; the message says why."""
+
+
+@dataclass(frozen=True)
+class Document:
+    epoch: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Seen:
+    """documents: None where they are those of the revision that was asked with. leader: a server, by its identity."""
+
+    revision: str
+    leader: str
+    documents: Mapping[str, Document] | None
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a server has said last, `age` seconds ago."""
+
+    age: float
+    data: bytes
+
+
+class Store(Protocol):
+    """Every call ends within about TIMEOUT_SECONDS, or raises StoreError; the next call connects again."""
+
+    where: str
+
+    async def exchange(
+        self, replica: str, *, identity: str, note: bytes, evidence: bytes, revision: str, may_lead: bool
+    ) -> Seen:
+        """Says what this server knows, and asks what has changed since `revision`. identity: of this process; it leads
+        where it may, and no other does."""
+
+    async def swap(self, name: str, before: int, epoch: int, data: bytes) -> Document | None:
+        """Puts a document in the place of that of epoch `before`, 0 for none. What is there instead; None where it was
+        put."""
+
+    async def notes(self) -> Mapping[str, Told]:
+        """What each server says of itself."""
+
+    async def evidence(self) -> Mapping[str, Told]:
+        """What each server has counted."""
+
+    async def leave(self, replica: str, identity: str) -> None:
+        """This server ends: it leads no more, and is forgotten."""
+
+    async def close(self) -> None: ...

@@ -1,0 +1,132 @@
+"""The fleet that a server belongs to, as the supervisor has it. The modules that this takes are loaded where one is."""
+
+from __future__ import annotations
+
+import time
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from modelward.admin.operator import FleetModel, FleetServer
+from modelward.config.schema import Config
+from modelward.problem import Problem, ProblemsFound
+from modelward.promotion.promoter import Promoter
+from modelward.server.readiness import Readiness
+from modelward.server.report import Report
+from modelward.server.sticky import keep_key, own_key
+from modelward.tasks import Tasks
+from modelward.telemetry.snapshot import FleetSnapshot
+
+if TYPE_CHECKING:
+    from modelward.fleet.member import Member
+    from modelward.fleet.note import Note
+    from modelward.fleet.store import Told
+
+
+class Fleet:
+    """Of one server. member: None where it is alone. readiness: of the server."""
+
+    def __init__(self, config: Config, promoter: Promoter, readiness: Readiness) -> None:
+        self._config = config
+        self._promoter = promoter
+        self._readiness = readiness
+        self._began = time.monotonic()
+        self.member: Member | None = None
+
+    async def start(self) -> None:
+        """Before promotions are resumed. Raises ProblemsFound where what speaks to the store is not installed."""
+        if (settings := self._config.fleet) is None:
+            return
+        from modelward.fleet.member import Member  # noqa: PLC0415 - only where there is a fleet
+        from modelward.fleet.opening import open_store  # noqa: PLC0415
+
+        self.member = self._promoter.fleet = Member(
+            settings, open_store(settings), self._promoter, note=self._note, ready=lambda: self._readiness.ready
+        )
+        await self.member.start()
+        own = own_key(self._config)
+        keep_key(self._config, await self.member.key(own))
+
+    def begin(self, tasks: Tasks) -> None:
+        """Once the server serves."""
+        if self.member is not None:
+            self.member.serves = True
+            tasks.spawn(self.member.run())
+
+    async def stop(self) -> None:
+        if self.member is not None:
+            await self.member.stop()
+
+    @property
+    def words(self) -> str:
+        """Empty where the server is alone."""
+        return self.member.words if self.member is not None else ""
+
+    def told(self, report: Report) -> Report:
+        return report.with_guard("fleet", self.words) if self.member is not None else report
+
+    async def servers(self) -> list[FleetServer]:
+        """As modelward.admin.operator.FleetView."""
+        if self.member is None:
+            return []
+        from modelward.fleet.store import StoreError  # noqa: PLC0415 - see above
+
+        try:
+            told = await self.member.notes()
+        except StoreError as error:
+            what = f"{self.member.settings.where} cannot be reached: {error or 'no answer in time'}"
+            raise ProblemsFound([Problem(what, "fleet", how="Ask again when it is back")]) from error
+        return [_server(replica, each, self.member.leader) for replica, each in sorted(told.items())]
+
+    def stats(self) -> FleetSnapshot | None:
+        """None where the server is alone."""
+        if (member := self.member) is None:
+            return None
+        held = sum(1 for model in self._promoter.state.promotions if self._promoter.held(model))
+        exchanges = {result: member.counts[result] for result in ("ok", "failed")}
+        return FleetSnapshot(int(bool(member.up)), int(member.leads), exchanges, member.counts["malformed"], held)
+
+    def _note(self, identity: str) -> Note:
+        from modelward.fleet.note import LONGEST, Note, OfModel  # noqa: PLC0415 - see above
+
+        promoter, models = self._promoter, {}
+        for model, promotion in promoter.state.promotions.items():
+            traffic = promoter.known(model).traffic if promotion.phase == "stepping" else None
+            models[model] = OfModel(
+                version=promotion.version[:LONGEST],
+                step=promotion.words[:LONGEST],
+                epoch=promotion.epoch,
+                held=promoter.held(model)[:LONGEST],
+                requests=traffic.requests if traffic is not None else 0,
+                all_requests=traffic.total if traffic is not None else 0,
+            )
+        return Note(
+            release=_release()[:LONGEST],
+            identity=identity,
+            state="ready" if self._readiness.ready else self._readiness.reason[:LONGEST],
+            uptime=time.monotonic() - self._began,
+            lost=self.member.lost if self.member is not None else 0,
+            models=models,
+        )
+
+
+def _server(replica: str, told: Told, leader: str) -> FleetServer:
+    from modelward.fleet.note import decoded  # noqa: PLC0415 - see above
+    from modelward.fleet.record import Malformed  # noqa: PLC0415
+
+    try:
+        note = decoded(told.data)
+    except Malformed as error:
+        return FleetServer(replica, told.age, problem=f"what it says cannot be read: {error}")
+    models = [
+        FleetModel(model, each.version, each.step, each.epoch, each.held, each.requests, each.all_requests)
+        for model, each in sorted(note.models.items())
+    ]
+    leads = bool(leader) and note.identity == leader
+    return FleetServer(replica, told.age, leads, note.release, note.state, note.uptime, note.lost, models, note.more)
+
+
+def _release() -> str:
+    try:
+        return version("modelward")
+    except PackageNotFoundError:  # from a source tree
+        return "unknown"
