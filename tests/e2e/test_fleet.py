@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import Any
 import grpc
 import pytest
 
-from tests import models
+from tests import models, postgres
 from tests import store as stores
 from tests.commands import modelward
 from tests.e2e.messages import Stub
@@ -22,6 +23,7 @@ from tests.e2e.test_promotion import ANY_LATENCY, BAD, REASON, answers
 from tests.support import ServerProcess, serve_process, serve_processes, wait_until
 
 FOLLOW_SECONDS = 1.0
+BACK_SECONDS = 6.0
 
 
 @pytest.fixture
@@ -64,21 +66,6 @@ def promote(server: ServerProcess, *words: str) -> None:
 def all_have(servers: Sequence[ServerProcess], wanted: float, seconds: float = FOLLOW_SECONDS) -> None:
     what = f"all servers to give version 2 {wanted:.0%}"
     wait_until(lambda: all(share(server) == wanted for server in servers), what, seconds)
-
-
-def test_one_promotion_moves_all_servers_and_a_late_one_joins_its_step(tmp_path: Path, store: stores.Store) -> None:
-    with fleet(tmp_path, store.url) as servers:
-        promote(servers[1], "--steps", "25,100")
-        all_have(servers, 0.25)
-        with serve_process(*arguments(tmp_path, store.url, "late")) as late:
-            assert share(late) == 0.25
-            assert answers(late, 100)["2"] > 0
-            promote(late)
-            all_have([*servers, late], 1)
-            assert {state(server) for server in servers} == {"stepping 100"}
-
-
-BACK_SECONDS = 6.0
 
 
 class Wire:
@@ -157,13 +144,43 @@ def taken_back(servers: Sequence[ServerProcess], seconds: float = BACK_SECONDS) 
     return time.monotonic() - began
 
 
-def test_a_version_that_fails_on_one_server_is_taken_back_on_all(tmp_path: Path, store: stores.Store) -> None:
-    with fleet(tmp_path, store.url) as servers:
-        promote(servers[0], "--steps", "50,100")
-        all_have(servers, 0.5)
-        with failing(servers[2]):
-            taken_back(servers)
-        assert {state(server) for server in servers} == {"rolled back 0"}
+def lists_all(servers: Sequence[ServerProcess]) -> None:
+    """Each server knows of all others what they have promoted."""
+    for server in servers[:2]:
+        ended = modelward("status", "--fleet", "--json", "--admin", server.admin)
+        assert ended.returncode == 0, ended.stderr
+        found = json.loads(ended.stdout)["fleet_servers"]
+        assert [each["replica"] for each in found] == ["a", "b", "c", "late"]
+        assert [each["leads"] for each in found].count(True) == 1
+        assert len({each["models"][0]["epoch"] for each in found}) == 1
+    shown = modelward("status", "--fleet", "--admin", servers[0].admin).stdout
+    assert "rolled back" in shown
+    assert "leads" in shown
+
+
+@pytest.fixture(params=["valkey", "postgres"])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "valkey":
+        yield request.getfixturevalue("store").url
+        return
+    with postgres.running() as database:
+        yield database.url()
+
+
+def test_one_promotion_moves_all_servers_and_a_late_one_joins_its_step(tmp_path: Path, url: str) -> None:
+    with fleet(tmp_path, url) as servers:
+        promote(servers[1], "--steps", "25,100")
+        all_have(servers, 0.25)
+        with serve_process(*arguments(tmp_path, url, "late")) as late:
+            assert share(late) == 0.25
+            assert answers(late, 100)["2"] > 0
+            promote(late)
+            all_have([*servers, late], 1)
+            assert {state(server) for server in servers} == {"stepping 100"}
+            with failing(late):
+                taken_back([*servers, late])
+            assert {state(server) for server in servers} == {"rolled back 0"}
+            lists_all([*servers, late])
 
 
 def test_a_server_that_is_cut_off_takes_back_alone_and_then_all_do(tmp_path: Path, store: stores.Store) -> None:

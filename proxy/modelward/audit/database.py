@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-HOW_EXTRA = "pip install 'modelward[postgres]', or leave audit.postgres out"
+HOW_EXTRA = "pip install 'modelward[postgres]', or leave {key} out"
 LONGEST_WORDS = 200
 LOCK_SHARE = 0.6  # of the time that a transaction has, so that there is time to find out who holds the lock
 
@@ -40,10 +40,15 @@ class Failed(OSError):
 
 
 class Database:
-    """Used by one thread at a time. seconds: the longest that connecting, and a transaction, may take."""
+    """Used by one thread at a time. seconds: the longest that connecting, and a transaction, may take. key: of the
+    configuration, for problems. durable: what was confirmed must outlive a loss of power."""
 
-    def __init__(self, settings: Postgres, seconds: float = 0.0) -> None:
+    def __init__(
+        self, settings: Postgres, seconds: float = 0.0, *, key: str = "audit.postgres", durable: bool = True
+    ) -> None:
         self._settings = settings
+        self._key = key
+        self._durable = durable
         self._seconds = seconds or settings.timeout / SECOND
         self._connection: Connection[Any] | None = None
         self._socket: socket.socket | None = None  # the connection's, in a handle of our own
@@ -70,7 +75,7 @@ class Database:
             handle.close()
 
     def _run(self, work: Callable[[Cursor[Any]], T]) -> T:
-        psycopg = driver()
+        psycopg = driver(self._key)
         connection = self._connected()
         assert self._socket is not None
         # A server that was stopped keeps its connections: no timeout of its own ends them.
@@ -84,7 +89,7 @@ class Database:
                 limits = {"ms": self._seconds, "lock_ms": self._seconds * LOCK_SHARE}
                 cursor.execute(SETTINGS, {name: str(max(1, int(1000 * each))) for name, each in limits.items()})
                 told = cursor.fetchone()
-                if told is not None and told[-1] == "off":
+                if self._durable and told is not None and told[-1] == "off":
                     raise ProblemsFound([_forgetful(self._settings)])
                 found = work(cursor)
                 committing = True
@@ -98,7 +103,7 @@ class Database:
             timer.cancel()
 
     def _connected(self) -> Connection[Any]:
-        psycopg = driver()
+        psycopg = driver(self._key)
         if self._connection is not None:
             return self._connection
         settings = self._settings
@@ -107,7 +112,7 @@ class Database:
             if (password := settings.password) is not None:
                 options["password"] = password
         except (OSError, ValueError) as error:
-            raise Failed(f"audit.postgres.password_file cannot be read: {error}") from error
+            raise Failed(f"{self._key}.password_file cannot be read: {error}") from error
         try:
             connection: Connection[Any] = psycopg.connect(
                 settings.url,
@@ -126,17 +131,18 @@ class Database:
         return connection
 
 
-def driver() -> Any:
-    """Raises ProblemsFound where it is not installed."""
+def driver(key: str = "audit.postgres") -> Any:
+    """Raises ProblemsFound where it is not installed. key: of the configuration, that asks for it."""
     try:
         import psycopg  # noqa: PLC0415 - an extra
     except ImportError:
-        raise ProblemsFound([missing_driver()]) from None
+        raise ProblemsFound([missing_driver(key)]) from None
     return psycopg
 
 
-def missing_driver() -> Problem:
-    return Problem("the package psycopg is not installed", "audit.postgres", "it speaks to the database", HOW_EXTRA)
+def missing_driver(key: str = "audit.postgres") -> Problem:
+    how = HOW_EXTRA.format(key=key)
+    return Problem("the package psycopg is not installed", key, "it speaks to the database", how)
 
 
 def _forgetful(settings: Postgres) -> Problem:

@@ -143,7 +143,7 @@ def _cut(counts: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _packed(data: bytes) -> str:
-    return b85encode(zlib.compress(data, 1)).decode() if any(data) else ""
+    return b85encode(zlib.compress(data, 1)).decode() if data.strip(b"\0") else ""
 
 
 def _sides(step: OfStep) -> Sides:

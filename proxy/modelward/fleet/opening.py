@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modelward.audit.database import driver
 from modelward.config.fleet import Fleet
 from modelward.fleet.store import Store, StoreError
 from modelward.problem import Problem, ProblemsFound
@@ -12,7 +13,10 @@ REDIS = "pip install 'modelward[redis]', or leave fleet out"
 def open_store(settings: Fleet) -> Store:
     """Not connected yet. Raises ProblemsFound where what speaks to it is not installed."""
     if settings.is_postgres:
-        raise ProblemsFound([Problem("PostgreSQL is not supported yet", "fleet.url", how="Use a Valkey or Redis")])
+        driver("fleet")
+        from modelward.fleet.postgres import PostgresStore  # noqa: PLC0415 - an extra
+
+        return PostgresStore(settings)
     try:
         import redis.asyncio  # noqa: F401, PLC0415 - an extra
     except ImportError:

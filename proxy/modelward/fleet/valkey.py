@@ -45,7 +45,11 @@ elseif leader == identity then
   redis.call('DEL', KEYS[3])
   leader = false
 end
-local revision = redis.call('GET', KEYS[2]) or ''
+local revision = redis.call('GET', KEYS[2])
+if not revision then
+  revision = c[1] .. '.' .. c[2]
+  redis.call('SET', KEYS[2], revision)
+end
 if revision == ARGV[5] then return {{revision, leader or '', '='}} end
 local all = redis.call('HGETALL', KEYS[1])
 local told = {{revision, leader or '', '!'}}
@@ -61,6 +65,7 @@ SWAP = (
     + f"""
 local was = redis.call('HGET', KEYS[1], ARGV[1])
 local epoch = was and tonumber(string.match(was, '^(%d+) ')) or 0
+if epoch >= 10^15 then epoch = 0 end
 if epoch ~= tonumber(ARGV[2]) then return {{1, string.sub(was or '', 1, {LARGEST_DOCUMENT + 32})}} end
 if not was and redis.call('HLEN', KEYS[1]) >= {MOST_DOCUMENTS} then return {{2, ''}} end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
@@ -75,7 +80,7 @@ local told = {{}}
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
   local at = tonumber(string.match(all[i + 1], '^(%d+) '))
-  if not at or now - at > {int(1000 * KEPT_SECONDS)} then
+  if not at or math.abs(now - at) > {int(1000 * KEPT_SECONDS)} then
     redis.call('HDEL', KEYS[1], all[i])
   elseif #all[i + 1] <= tonumber(ARGV[1]) and #told < 3 * {MOST_REPLICAS} then
     table.insert(told, all[i])

@@ -1,0 +1,212 @@
+"""The store in a PostgreSQL: documents in a table, what servers say in another, which a crash may empty.
+
+Each call is one transaction, in a thread of its own, since the driver waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from modelward.audit.database import Database, Failed
+from modelward.config.fleet import Fleet
+from modelward.config.postgres import Postgres
+from modelward.fleet.store import (
+    KEPT_SECONDS,
+    LARGEST_DOCUMENT,
+    LARGEST_EVIDENCE,
+    LARGEST_NOTE,
+    LEASE_SECONDS,
+    MOST_DOCUMENTS,
+    MOST_REPLICAS,
+    TIMEOUT_SECONDS,
+    Document,
+    Seen,
+    StoreError,
+    Told,
+)
+from modelward.problem import ProblemsFound
+
+T = TypeVar("T")
+
+SCHEMA = "modelward_fleet"
+VERSION = "modelward fleet, version 1"
+LONGEST_CALL_SECONDS = 3 * TIMEOUT_SECONDS  # a connection, a transaction, and one more where the first was lost
+TABLES = f"""\
+CREATE SCHEMA IF NOT EXISTS {SCHEMA};
+CREATE TABLE IF NOT EXISTS {SCHEMA}.fleets (
+  fleet text PRIMARY KEY, revision text NOT NULL, leader text NOT NULL, until timestamptz NOT NULL);
+CREATE TABLE IF NOT EXISTS {SCHEMA}.documents (
+  fleet text NOT NULL, name text NOT NULL, epoch bigint NOT NULL, data bytea NOT NULL, PRIMARY KEY (fleet, name));
+CREATE UNLOGGED TABLE IF NOT EXISTS {SCHEMA}.servers (
+  fleet text NOT NULL, replica text NOT NULL, seen timestamptz NOT NULL, note bytea NOT NULL, evidence bytea NOT NULL,
+  PRIMARY KEY (fleet, replica));
+COMMENT ON SCHEMA {SCHEMA} IS '{VERSION}';
+"""
+RENEW = "md5(random()::text || clock_timestamp()::text) WHERE fleet = %s"
+
+
+class PostgresStore:
+    """One connection, made when it is needed, and the tables with the first."""
+
+    def __init__(self, settings: Fleet) -> None:
+        database = Postgres.model_validate({"url": settings.url, "password_file": settings.password_file}, strict=False)
+        self._database = Database(database, TIMEOUT_SECONDS, key="fleet", durable=False)
+        self._fleet = settings.name
+        self.where = settings.where
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="fleet")
+        self._prepared = False
+
+    async def exchange(
+        self, replica: str, *, identity: str, note: bytes, evidence: bytes, revision: str, may_lead: bool
+    ) -> Seen:
+        def work(cursor: Any) -> Seen:
+            cursor.execute("SET LOCAL synchronous_commit TO off")
+            cursor.execute(
+                f"INSERT INTO {SCHEMA}.servers (fleet, replica, seen, note, evidence)"
+                f" SELECT %(fleet)s, %(replica)s, clock_timestamp(), %(note)s, %(evidence)s"
+                f" WHERE (SELECT count(*) FROM {SCHEMA}.servers WHERE fleet = %(fleet)s) < {MOST_REPLICAS}"
+                f" OR EXISTS (SELECT 1 FROM {SCHEMA}.servers WHERE fleet = %(fleet)s AND replica = %(replica)s)"
+                " ON CONFLICT (fleet, replica) DO UPDATE"
+                " SET seen = excluded.seen, note = excluded.note, evidence = excluded.evidence",
+                {"fleet": self._fleet, "replica": replica, "note": note, "evidence": evidence},
+            )
+            if may_lead:
+                cursor.execute(
+                    f"UPDATE {SCHEMA}.fleets SET leader = %(identity)s,"
+                    f" until = clock_timestamp() + interval '{LEASE_SECONDS} seconds' WHERE fleet = %(fleet)s"
+                    " AND (leader IN ('', %(identity)s) OR until < clock_timestamp())",
+                    {"fleet": self._fleet, "identity": identity},
+                )
+            else:
+                self._release(cursor, identity)
+            cursor.execute(
+                "SELECT revision, CASE WHEN until < clock_timestamp() THEN '' ELSE leader END"
+                f" FROM {SCHEMA}.fleets WHERE fleet = %s",
+                (self._fleet,),
+            )
+            found, leader = cursor.fetchone()
+            if found == revision:
+                return Seen(found, leader, None)
+            cursor.execute(
+                f"SELECT name, epoch, CASE WHEN octet_length(data) <= {LARGEST_DOCUMENT} THEN data ELSE '' END"
+                f" FROM {SCHEMA}.documents WHERE fleet = %s ORDER BY name LIMIT {MOST_DOCUMENTS}",
+                (self._fleet,),
+            )
+            return Seen(found, leader, {name: Document(epoch, bytes(data)) for name, epoch, data in cursor.fetchall()})
+
+        return await self._run(work)
+
+    async def swap(self, name: str, before: int, epoch: int, data: bytes) -> Document | None:
+        if len(data) > LARGEST_DOCUMENT:
+            raise StoreError(f"{name} has {len(data)} bytes, and a document at most {LARGEST_DOCUMENT}")
+        values = {"fleet": self._fleet, "name": name, "before": before, "epoch": epoch, "data": data}
+
+        def work(cursor: Any) -> Document | None:
+            cursor.execute(
+                f"UPDATE {SCHEMA}.documents SET epoch = %(epoch)s, data = %(data)s"
+                " WHERE fleet = %(fleet)s AND name = %(name)s AND epoch = %(before)s RETURNING 1",
+                values,
+            )
+            done = cursor.fetchone() is not None
+            if not done and not before:
+                cursor.execute(
+                    f"INSERT INTO {SCHEMA}.documents (fleet, name, epoch, data)"
+                    " SELECT %(fleet)s, %(name)s, %(epoch)s, %(data)s"
+                    f" WHERE (SELECT count(*) FROM {SCHEMA}.documents WHERE fleet = %(fleet)s) < {MOST_DOCUMENTS}"
+                    " ON CONFLICT DO NOTHING RETURNING 1",
+                    values,
+                )
+                done = cursor.fetchone() is not None
+            if done:
+                cursor.execute(f"UPDATE {SCHEMA}.fleets SET revision = {RENEW}", (self._fleet,))
+                return None
+            cursor.execute(
+                f"SELECT epoch, CASE WHEN octet_length(data) <= {LARGEST_DOCUMENT} THEN data ELSE '' END"
+                f" FROM {SCHEMA}.documents WHERE fleet = %(fleet)s AND name = %(name)s",
+                values,
+            )
+            if (there := cursor.fetchone()) is None and not before:
+                raise StoreError(f"it holds {MOST_DOCUMENTS} models already")
+            return Document(there[0], bytes(there[1])) if there is not None else Document(0, b"")
+
+        return await self._run(work)
+
+    async def notes(self) -> Mapping[str, Told]:
+        return await self._told("note", LARGEST_NOTE)
+
+    async def evidence(self) -> Mapping[str, Told]:
+        return await self._told("evidence", LARGEST_EVIDENCE)
+
+    async def leave(self, replica: str, identity: str) -> None:
+        def work(cursor: Any) -> None:
+            self._release(cursor, identity)
+            cursor.execute(f"DELETE FROM {SCHEMA}.servers WHERE fleet = %s AND replica = %s", (self._fleet, replica))
+
+        await self._run(work)
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._database.close)
+        self._thread.shutdown(wait=False)
+
+    def _release(self, cursor: Any, identity: str) -> None:
+        cursor.execute(
+            f"UPDATE {SCHEMA}.fleets SET leader = '' WHERE fleet = %s AND leader = %s", (self._fleet, identity)
+        )
+
+    async def _told(self, column: str, largest: int) -> Mapping[str, Told]:
+        def work(cursor: Any) -> Mapping[str, Told]:
+            cursor.execute("SET LOCAL synchronous_commit TO off")
+            cursor.execute(
+                f"DELETE FROM {SCHEMA}.servers WHERE fleet = %s"
+                f" AND seen < clock_timestamp() - interval '{KEPT_SECONDS} seconds'",
+                (self._fleet,),
+            )
+            cursor.execute(
+                f"SELECT replica, extract(epoch FROM clock_timestamp() - seen)::float8, {column} FROM {SCHEMA}.servers"
+                f" WHERE fleet = %s AND octet_length({column}) BETWEEN 1 AND {largest} LIMIT {MOST_REPLICAS}",
+                (self._fleet,),
+            )
+            return {replica: Told(max(age, 0.0), bytes(data)) for replica, age, data in cursor.fetchall()}
+
+        return await self._run(work)
+
+    async def _run(self, work: Callable[[Any], T]) -> T:
+        try:
+            async with asyncio.timeout(LONGEST_CALL_SECONDS):
+                return await asyncio.get_running_loop().run_in_executor(self._thread, self._in_time, work)
+        except TimeoutError as error:
+            raise StoreError("no answer in time") from error
+
+    def _in_time(self, work: Callable[[Any], T]) -> T:
+        try:
+            if not self._prepared:
+                self._prepare()
+            return self._database.run(work)
+        except Failed as error:
+            self._prepared = False  # it may have lost them
+            raise StoreError(str(error)) from error
+        except ProblemsFound as found:
+            raise StoreError("; ".join(each.what for each in found.problems)) from found
+        except (TypeError, ValueError, UnicodeError) as error:  # rows that are none of this program's
+            self._prepared = False
+            raise StoreError(f"its tables are none of this program's: {error}") from error
+
+    def _prepare(self) -> None:
+        try:
+            self._database.run(self._tables)
+        except Failed:  # as where another server made them at the same time
+            self._database.run(self._tables)
+        self._prepared = True
+
+    def _tables(self, cursor: Any) -> None:
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"{SCHEMA}.servers",))
+        if not cursor.fetchone()[0]:
+            cursor.execute(TABLES, binary=False)  # several statements at once
+        cursor.execute(
+            f"INSERT INTO {SCHEMA}.fleets (fleet, revision, leader, until)"
+            " VALUES (%s, md5(random()::text || clock_timestamp()::text), '', '-infinity') ON CONFLICT DO NOTHING",
+            (self._fleet,),
+        )

@@ -1,0 +1,325 @@
+"""Servers of one fleet, their promotions and a store that goes away: what each does, round by round."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+import pytest
+
+from modelward.config.fleet import Fleet
+from modelward.fleet.member import MODEL, Member
+from modelward.fleet.store import LEASE_SECONDS, Document
+from modelward.models.facts import Facts
+from modelward.problem import ProblemsFound
+from modelward.promotion.asked import Wanted
+from modelward.promotion.promoter import Promoter
+from tests.proxy.fleet.memory_store import MemoryStore
+from tests.proxy.promotion.served import Served, enough, on_a_loop
+from tests.proxy.promotion.test_guard import arm
+
+
+class One:
+    """A server, its promotions and its part of the fleet. cut: it has no store."""
+
+    def __init__(self, store: MemoryStore, folder: Path, name: str, **settings: object) -> None:
+        self.served = Served(**settings)
+        self.promoter = Promoter(self.served, folder / name, lambda: self.served.now)
+        self._store, self._none = store, MemoryStore()
+        self._none.down = True
+        self.member = Member(Fleet(url="redis://memory", replica=name), store, self.promoter)
+        self.promoter.fleet = self.member
+
+    async def begin(self) -> One:
+        await self.member.start()
+        self.promoter.resume()
+        self.member.serves = True
+        await self.served.share(self.promoter.shares)
+        return self
+
+    def cut(self, *, off: bool) -> None:
+        self.member.store = self._none if off else self._store
+
+    @property
+    def share(self) -> int:
+        """Of version 3, in per cent."""
+        return self.served.shared.get("m", {}).get("3", 0) // 100
+
+
+async def three(store: MemoryStore, folder: Path, **settings: object) -> list[One]:
+    servers = [await One(store, folder, name, **settings).begin() for name in "abc"]
+    await rounds(*servers)
+    return servers
+
+
+async def rounds(*servers: One, count: int = 1, looks: bool = False) -> None:
+    """Each speaks with the store, one after the other, and looks at its promotions."""
+    for _ in range(count):
+        for each in servers:
+            await each.member.start()
+        for each in servers if looks else ():
+            await each.promoter.look()
+    for each in servers if looks else ():
+        await each.member.start()
+
+
+def wanted(*steps: int, **more: object) -> Wanted:
+    return Wanted("m", "3", steps or None, **more)  # type: ignore[arg-type]
+
+
+@on_a_loop
+async def test_one_promotion_moves_all_and_a_late_server_begins_with_its_step(tmp_path: Path) -> None:
+    store = MemoryStore()
+    servers = await three(store, tmp_path)
+    await servers[1].promoter.promote(wanted(25, 100))
+    await rounds(*servers)
+    late = await One(store, tmp_path, "late").begin()
+    assert [each.share for each in (*servers, late)] == [25] * 4
+    await late.promoter.rollback("m", "incident 8", "alice")
+    await rounds(late, *servers)
+    assert [each.share for each in (*servers, late)] == [0] * 4
+    events = [each.promoter.state.events[-1] for each in servers]
+    assert {(event.what, event.why, event.actor) for event in events} == {("rolled back", "incident 8", "alice")}
+
+
+@on_a_loop
+async def test_a_step_ends_by_what_all_have_counted_together_and_none_alone(tmp_path: Path) -> None:
+    servers = await three(MemoryStore(), tmp_path, promotion={"hold": "0.1s"})
+    await servers[0].promoter.promote(wanted(10, 100, auto=True))
+    await rounds(*servers, count=2)
+    for each in servers:
+        each.served.now += 10
+    enough(servers[0].served, 2000)
+    await rounds(*servers, count=3, looks=True)
+    assert servers[0].member.leads
+    assert [each.share for each in servers] == [10] * 3, "it has not answered enough"
+    for each in servers[1:]:
+        enough(each.served, 8000)
+    await rounds(*servers, count=2, looks=True)
+    assert [each.share for each in servers] == [100] * 3
+    known = servers[0].promoter.known("m").promotion
+    assert all(each.promoter.state.promotions["m"] == known for each in servers)
+
+
+@on_a_loop
+async def test_by_hand_too_a_step_needs_what_all_have_counted_whichever_server_is_asked(tmp_path: Path) -> None:
+    servers = await three(MemoryStore(), tmp_path)
+    await servers[0].promoter.promote(wanted(10, 100))
+    await rounds(*servers)
+    enough(servers[0].served, 16_000)
+    with pytest.raises(ProblemsFound, match="have not shown yet"):
+        await servers[2].promoter.promote(wanted())
+    await rounds(*servers)
+    await servers[2].promoter.promote(wanted())
+    await rounds(*servers)
+    assert [each.share for each in servers] == [100] * 3
+
+
+@on_a_loop
+async def test_failures_that_are_too_few_on_each_server_take_a_version_back_together(tmp_path: Path) -> None:
+    servers = await three(MemoryStore(), tmp_path)
+    await servers[0].promoter.promote(wanted(50, 100))
+    await rounds(*servers, looks=True)
+    for each in servers:
+        each.served.answer(v2=arm(3000), v3=arm(100, errors=6))
+    alone = await One(MemoryStore(), tmp_path, "alone").begin()
+    await rounds(alone)
+    await alone.promoter.promote(wanted(50, 100))
+    alone.served.answer(v2=arm(3000), v3=arm(100, errors=6))
+    await rounds(alone, count=3, looks=True)
+    assert alone.share == 50, "six of a hundred are no evidence"
+    await rounds(*servers, count=3, looks=True)
+    assert [each.share for each in servers] == [0] * 3
+    assert servers[0].promoter.ended[("m", "rolled_back", "errors")] == 1
+    assert not servers[1].promoter.ended, "it was decided once"
+
+
+@on_a_loop
+async def test_a_canary_that_fails_on_one_server_takes_the_version_back_on_all(tmp_path: Path) -> None:
+    servers = await three(MemoryStore(), tmp_path)
+    await servers[0].promoter.promote(wanted(50, 100))
+    await rounds(*servers, looks=True)
+    failing = servers[2].served.counted["3"]
+    servers[2].served.counted["3"] = type(failing)(*(*vars(failing).values(),)[:4], failing=1)
+    await rounds(*servers, count=2, looks=True)
+    assert [each.share for each in servers] == [0] * 3
+
+
+@on_a_loop
+async def test_a_server_that_is_cut_off_keeps_what_it_has_promotes_nothing_and_takes_back_alone(tmp_path: Path) -> None:
+    servers = await three(MemoryStore(), tmp_path)
+    near, far = servers[:2], servers[2]
+    await near[0].promoter.promote(wanted(50, 100))
+    await rounds(*servers)
+    far.cut(off=True)
+    await rounds(*servers, count=2)
+    assert far.member.up is False
+    with pytest.raises(ProblemsFound, match="cannot be reached"):
+        await far.promoter.promote(wanted(force="now"))
+    await near[0].promoter.promote(wanted(force="now"))
+    await rounds(*servers, looks=True)
+    assert [each.share for each in servers] == [100, 100, 50]
+    enough(far.served)
+    for _ in range(2):
+        far.served.answer(v2=arm(400), v3=arm(400, errors=400))
+        await far.promoter.look()
+    assert [each.share for each in servers] == [100, 100, 0]
+    far.cut(off=False)
+    await rounds(*servers, count=2)
+    assert [each.share for each in servers] == [0] * 3, "no step undoes what was taken back"
+    await near[1].promoter.promote(wanted(50, 100))
+    await rounds(*servers)
+    assert [each.share for each in servers] == [50] * 3, "another promotion does"
+
+
+@on_a_loop
+async def test_an_old_promotion_does_not_come_back_with_a_server_that_missed_its_end(tmp_path: Path) -> None:
+    servers = await three(MemoryStore(), tmp_path)
+    await servers[0].promoter.promote(wanted(50, 100))
+    await rounds(*servers)
+    servers[2].cut(off=True)
+    await rounds(*servers, count=2)
+    await servers[0].promoter.rollback("m")
+    await rounds(*servers)
+    assert [each.share for each in servers] == [0, 0, 50]
+    servers[2].cut(off=False)
+    await rounds(servers[2], *servers)
+    assert [each.share for each in servers] == [0] * 3
+
+
+@on_a_loop
+async def test_a_store_that_has_lost_its_data_gets_it_back_also_after_a_restart(tmp_path: Path) -> None:
+    store = MemoryStore()
+    servers = await three(store, tmp_path)
+    await servers[0].promoter.promote(wanted(50, 100))
+    await rounds(*servers)
+    before = store.documents[MODEL + "m"].epoch
+    store.lose()
+    again = await One(store, tmp_path, "c").begin()
+    await rounds(again)
+    assert store.documents[MODEL + "m"].epoch >= before
+    await rounds(servers[0], servers[1])
+    assert [each.share for each in (*servers[:2], again)] == [50] * 3
+
+
+@on_a_loop
+async def test_two_who_ask_at_once_take_one_step(tmp_path: Path) -> None:
+    servers = await three(MemoryStore(), tmp_path)
+    done = await asyncio.gather(
+        *(each.promoter.promote(wanted(25, 50, 100, actor=name)) for each, name in zip(servers, "abc", strict=True)),
+        return_exceptions=True,
+    )
+    assert [type(each).__name__ for each in done].count("ProblemsFound") == 2
+    await rounds(*servers)
+    assert [each.share for each in servers] == [25] * 3
+    with pytest.raises(ProblemsFound, match="another server of the fleet was first"):
+        await asyncio.gather(*(each.promoter.promote(wanted(force="now")) for each in servers))
+
+
+@on_a_loop
+async def test_another_leads_when_the_one_that_leads_is_silent_or_does_not_follow(tmp_path: Path) -> None:
+    store = MemoryStore()
+    servers = await three(store, tmp_path)
+    assert [each.member.leads for each in servers] == [True, False, False]
+    store.now += LEASE_SECONDS
+    await rounds(servers[1], servers[2], servers[0])
+    assert [each.member.leads for each in servers] == [False, True, False]
+    await servers[1].promoter.promote(wanted(50, 100))
+    servers[1].served.held["3"] = Facts("others", profile=True, canary=True)
+    await rounds(*servers, count=2)
+    assert [each.member.leads for each in servers] == [False, False, True]
+
+
+@on_a_loop
+async def test_a_server_with_other_files_keeps_the_shares_from_before_and_says_so(tmp_path: Path) -> None:
+    store = MemoryStore()
+    servers = await three(store, tmp_path)
+    other = One(store, tmp_path, "other")
+    other.served.held["3"] = Facts("others", profile=True, canary=True)
+    await other.begin()
+    await servers[0].promoter.promote(wanted(50, 100))
+    await rounds(*servers, other, looks=True)
+    assert [each.share for each in (*servers, other)] == [50, 50, 50, 0]
+    assert other.promoter.held("m") == "version 3 has other files here"
+    assert servers[0].promoter.held("m") == ""
+    enough(other.served)
+    other.served.answer(v3=arm(400, errors=400))
+    await rounds(*servers, other, count=2, looks=True)
+    assert servers[0].share == 50, "what it counts is of other files"
+
+
+@on_a_loop
+async def test_a_malformed_record_changes_nothing_is_counted_and_gives_way_to_a_decision(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore()
+    servers = await three(store, tmp_path)
+    await servers[0].promoter.promote(wanted(50, 100))
+    await rounds(*servers)
+    for number, data in enumerate((b"{", b"\xff", b"{}" * 40_000, b'{"promotion": {"version": "3"}}')):
+        document = await _written(store, data)
+        with caplog.at_level(logging.ERROR):
+            await rounds(*servers)
+        assert [each.share for each in servers] == [50] * 3
+        assert store.documents[MODEL + "m"] == document, "another release may read it"
+        assert [each.member.counts["malformed"] for each in servers] == [number + 1] * 3
+    assert "is none" in caplog.text
+    await servers[0].promoter.rollback("m")
+    await rounds(*servers, count=2)
+    assert [each.share for each in servers] == [0] * 3
+
+
+async def _written(store: MemoryStore, data: bytes) -> Document:
+    there = store.documents[MODEL + "m"]
+    assert await store.swap(MODEL + "m", there.epoch, there.epoch + 1, data) is None
+    return store.documents[MODEL + "m"]
+
+
+@on_a_loop
+async def test_evidence_that_cannot_be_read_is_counted_and_left_out(tmp_path: Path) -> None:
+    store = MemoryStore()
+    servers = await three(store, tmp_path)
+    await servers[0].promoter.promote(wanted(50, 100))
+    await rounds(*servers)
+    for data in (b"{", b"\xff\xfe", b"[]", b"{}" * 1_000_000):
+        before = servers[0].member.counts["malformed"]
+        await store.exchange("evil", identity="x", note=b"{", evidence=data, revision="", may_lead=False)
+        await rounds(*servers, looks=True)
+        assert servers[0].member.counts["malformed"] > before
+    assert [each.share for each in servers] == [50] * 3
+
+
+@on_a_loop
+async def test_the_key_is_that_of_the_first_server(tmp_path: Path) -> None:
+    store = MemoryStore()
+    servers = [One(store, tmp_path, name) for name in "ab"]
+    for each in servers:
+        await each.member.start()
+    assert await servers[0].member.key(b"a" * 16) == b"a" * 16
+    assert await servers[1].member.key(b"b" * 16) == b"a" * 16
+    store.down = True
+    late = One(store, tmp_path, "c")
+    await late.member.start()
+    assert await late.member.key(b"c" * 16) == b"c" * 16
+
+
+@on_a_loop
+async def test_it_speaks_at_once_when_something_was_taken_back_and_ends_when_it_is_stopped(tmp_path: Path) -> None:
+    store = MemoryStore()
+    server = await One(store, tmp_path, "a").begin()
+    server.member.settings = server.member.settings.model_copy(update={"interval": 3600 * 10**9})
+    running = asyncio.get_running_loop().create_task(server.member.run())
+    await asyncio.sleep(0)
+    await server.promoter.promote(wanted(50, 100))
+    await server.promoter.rollback("m")
+    began = time.monotonic()
+    while b"rolled back" not in store.documents[MODEL + "m"].data:
+        await asyncio.sleep(0.001)
+        assert time.monotonic() < began + 30
+    assert (await store.notes()).keys() == {"a"}
+    running.cancel()
+    await asyncio.wait([running])
+    await server.member.stop()
+    assert await store.notes() == {}

@@ -1,0 +1,211 @@
+"""What a fleet asks of its store, asked of Valkey, of PostgreSQL and of their twin in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelward.config.fleet import Fleet
+from modelward.fleet import store as bounds
+from modelward.fleet.opening import open_store, unreachable
+from modelward.fleet.store import Document, Seen, Store, StoreError
+from tests import postgres
+from tests import store as stores
+from tests.proxy.fleet.memory_store import MemoryStore
+
+Running = tuple[str, Callable[[], Store], Callable[..., None]]
+TIME = {"valkey": "ms", "postgres": "seconds"}
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stores.Store]:
+    with stores.running(tmp_path_factory.mktemp("valkey")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[postgres.Server]:
+    with postgres.running() as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "valkey", "postgres"])
+def opened(request: pytest.FixtureRequest) -> Callable[[], Store]:
+    """Opens one store as several servers do; each test has a fleet of its own."""
+    if request.param == "memory":
+        one = MemoryStore()
+        return lambda: one
+    url = request.getfixturevalue("valkey").url if request.param == "valkey" else ""
+    url = url or request.getfixturevalue("database").url()
+    name = f"fleet-{abs(hash(request.node.name))}"
+    return lambda: open_store(Fleet(url=url, name=name))
+
+
+def ask(opened: Callable[[], Store], work: Callable[..., Awaitable[None]], servers: int = 1) -> None:
+    async def run() -> None:
+        each = [opened() for _ in range(servers)]
+        try:
+            await work(*each)
+        finally:
+            for store in each:
+                await store.close()
+
+    asyncio.run(run())
+
+
+def spoken(store: Store, replica: str = "a", revision: str = "", **values: Any) -> Awaitable[Seen]:
+    given = {"identity": f"{replica}/1", "note": b"hello", "evidence": b"", "may_lead": True, **values}
+    return store.exchange(replica, revision=revision, **given)
+
+
+def test_a_document_is_changed_only_by_who_has_seen_it(opened: Callable[[], Store]) -> None:
+    async def work(one: Store, other: Store) -> None:
+        await spoken(one)
+        assert await one.swap("model/m", 0, 1, b"first") is None
+        assert await other.swap("model/m", 0, 1, b"second") == Document(1, b"first")
+        assert await other.swap("model/m", 1, 2, b"\0second\xff") is None
+        assert await one.swap("model/m", 1, 2, b"third") == Document(2, b"\0second\xff")
+        assert (await other.swap("model/n", 4, 5, b"of nothing")) == Document(0, b"")
+
+    ask(opened, work, 2)
+
+
+def test_documents_are_told_where_they_have_changed_since_the_revision(opened: Callable[[], Store]) -> None:
+    async def work(one: Store, other: Store) -> None:
+        first = await spoken(one)
+        assert first.documents == {}
+        assert (await spoken(one, revision=first.revision)).documents is None
+        await other.swap("model/m", 0, 7, b"data")
+        seen = await spoken(one, revision=first.revision)
+        assert seen.documents == {"model/m": Document(7, b"data")}
+        assert seen.revision != first.revision
+
+    ask(opened, work, 2)
+
+
+def test_one_server_leads_until_it_may_not_or_leaves(opened: Callable[[], Store]) -> None:
+    async def work(one: Store, other: Store) -> None:
+        assert (await spoken(one, "a")).leader == "a/1"
+        assert (await spoken(other, "b")).leader == "a/1"
+        assert (await spoken(one, "a", may_lead=False)).leader == ""
+        assert (await spoken(other, "b")).leader == "b/1"
+        await other.leave("b", "b/1")
+        assert (await spoken(one, "a")).leader == "a/1"
+        assert (await one.notes()).keys() == {"a"}
+
+    ask(opened, work, 2)
+
+
+def test_what_servers_say_is_told_with_its_age(opened: Callable[[], Store]) -> None:
+    async def work(one: Store, other: Store) -> None:
+        await spoken(one, "a", note=b"\0a", evidence=b"\xffcounts")
+        await spoken(other, "b", note=b"b")
+        notes = await one.notes()
+        assert {replica: each.data for replica, each in notes.items()} == {"a": b"\0a", "b": b"b"}
+        assert all(0 <= each.age < 30 for each in notes.values())
+        assert {replica: each.data for replica, each in (await other.evidence()).items()} == {"a": b"\xffcounts"}
+        await spoken(one, "a", evidence=b"")
+        assert await other.evidence() == {}
+
+    ask(opened, work, 2)
+
+
+def test_servers_beyond_the_bound_are_not_listed_and_follow_all_the_same(
+    opened: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(store: Store) -> None:
+        for number in range(bounds.MOST_REPLICAS + 3):
+            seen = await spoken(store, f"r{number}", may_lead=False)
+            assert seen.documents == {}
+        assert len(await store.notes()) == bounds.MOST_REPLICAS
+
+    ask(opened, work)
+
+
+# ---- what strangers write, and outages
+
+
+@pytest.mark.parametrize(
+    "value", ["", "x", "no number", "99999999999999999999999999 {}", "-1 {}", "\0", "7 " + "x" * (1 << 20)]
+)
+def test_what_others_wrote_into_valkey_is_no_document_and_can_be_replaced(valkey: stores.Store, value: str) -> None:
+    from redis import Redis  # noqa: PLC0415 - an extra
+
+    client = Redis.from_url(valkey.url)
+    client.flushall()
+
+    async def work(store: Store) -> None:
+        client.hset("{modelward}:fleet:documents", "model/m", value)
+        client.hset("{modelward}:fleet:notes", "evil", value)
+        client.set("{modelward}:fleet:revision", "evil")
+        seen = await spoken(store)
+        assert seen.documents is not None
+        there = seen.documents["model/m"]
+        assert len(there.data) <= bounds.LARGEST_DOCUMENT
+        assert (await store.notes()).keys() == {"a"}, "it is forgotten"
+        assert await store.swap("model/m", there.epoch, there.epoch + 1, b"good") is None
+
+    ask(lambda: open_store(Fleet(url=valkey.url)), work)
+    client.close()
+
+
+def test_keys_of_another_kind_in_valkey_are_an_error_of_the_store(valkey: stores.Store) -> None:
+    from redis import Redis  # noqa: PLC0415
+
+    client = Redis.from_url(valkey.url)
+    client.flushall()
+    client.set("{modelward}:fleet:documents", "no hash")
+
+    async def work(store: Store) -> None:
+        with pytest.raises(StoreError):
+            await spoken(store)
+        client.flushall()
+        assert (await spoken(store)).documents == {}
+
+    ask(lambda: open_store(Fleet(url=valkey.url)), work)
+    client.close()
+
+
+def test_a_store_that_is_not_there_or_silent_is_an_error_in_time(tmp_path: Path) -> None:
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        port = silent.getsockname()[1]
+        for url in (f"redis://127.0.0.1:{port}/0", f"unix://{tmp_path}/none", f"postgresql:///x?host={tmp_path}"):
+            problem = asyncio.run(unreachable(Fleet(url=url)))
+            assert problem is not None and "cannot be reached" in problem.what
+
+
+def test_a_database_that_has_lost_everything_is_begun_again(database: postgres.Server) -> None:
+    async def work(store: Store) -> None:
+        await spoken(store)
+        assert await store.swap("model/m", 0, 1, b"first") is None
+        database.execute("DROP SCHEMA modelward_fleet CASCADE")
+        with pytest.raises(StoreError):
+            await spoken(store)
+        assert (await spoken(store)).documents == {}
+        database.execute("UPDATE modelward_fleet.fleets SET leader = repeat('x', 100000), until = 'infinity'")
+        assert (await spoken(store)).leader != "a/1"
+        database.execute("DELETE FROM modelward_fleet.fleets")
+        with pytest.raises(StoreError):
+            await spoken(store)
+        assert (await spoken(store)).leader == "a/1"
+
+    ask(lambda: open_store(Fleet(url=database.url())), work)
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("redis://:secret@store:6379/2", "redis://store:6379/2"),
+        ("postgresql://modelward@db.example/fleet?sslmode=require", "postgresql://db.example/fleet"),
+    ],
+)
+def test_what_is_secret_of_a_url_is_not_shown(url: str, where: str) -> None:
+    settings = Fleet.model_validate(url)
+    assert settings.where == where
+    assert "secret" not in settings.model_dump_json()
