@@ -144,6 +144,24 @@ def taken_back(servers: Sequence[ServerProcess], seconds: float = BACK_SECONDS) 
     return time.monotonic() - began
 
 
+def limits(server: ServerProcess) -> list[Any]:
+    found: list[Any] = told(server, "status").get("temporary_limits", [])
+    return found
+
+
+def shares_overrides(one: ServerProcess, other: ServerProcess) -> None:
+    """What is set on one server is unset on another, and on all."""
+    what = ("model", "add", "--admin")
+    done = modelward(
+        "limit", "set", *what[:2], "--rate", "1000000/s", "--for", "10m", "--reason", "x", "--admin", one.admin
+    )
+    assert done.returncode == 0, done.stderr
+    wait_until(lambda: limits(other), "the other server to have the limit", 10.0)
+    done = modelward("limit", "unset", *what[:2], "--admin", other.admin)
+    assert done.returncode == 0, done.stderr
+    wait_until(lambda: not limits(one), "the first server to have none", 10.0)
+
+
 def lists_all(servers: Sequence[ServerProcess]) -> None:
     """Each server knows of all others what they have promoted."""
     for server in servers[:2]:
@@ -174,6 +192,7 @@ def test_one_promotion_moves_all_servers_and_a_late_one_joins_its_step(tmp_path:
         with serve_process(*arguments(tmp_path, url, "late")) as late:
             assert share(late) == 0.25
             assert answers(late, 100)["2"] > 0
+            shares_overrides(servers[0], late)
             promote(late)
             all_have([*servers, late], 1)
             assert {state(server) for server in servers} == {"stepping 100"}

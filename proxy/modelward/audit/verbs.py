@@ -57,6 +57,7 @@ SERVER: Mapping[str, str] = {
     "promotion.finished": "a promotion ended, because every bound is kept",
     "promotion.rolled_back": "a version was taken back: `figures` have the bound and what was found",
     "promotion.followed": "another server of the fleet changed a promotion, and this one follows; `after` says what",
+    "override.followed": "a temporary limit or breaker override was set or ended on another server of the fleet",
     "shadow.verdict": "the verdict on a shadow turned",
     "drift.raised": "inputs or outputs of a version are not what they were: `figures` have the signal and since when",
     "drift.ended": "they are again",

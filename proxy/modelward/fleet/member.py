@@ -48,6 +48,18 @@ class Promotions(Protocol):
     def counted(self) -> Mapping[str, tuple[Promotion, Sides]]: ...
 
 
+class Part(Protocol):
+    """Something else that a fleet shares, as one document."""
+
+    name: str
+
+    def look(self) -> None:
+        """Notes what was changed here. Called all the time, also while the store is gone."""
+
+    async def reconcile(self, data: bytes | None) -> bytes | None:
+        """data: what is in the store. What is to be there; None where it is. Raises Malformed, and nothing changed."""
+
+
 class Member:
     """Use `start`, then `run`, and `stop` at the end. up: whether the store answers; None before the first attempt."""
 
@@ -86,6 +98,7 @@ class Member:
         self._wake = asyncio.Event()
         self._speaking = asyncio.Lock()
         self._over = False
+        self.parts: list[Part] = []
         self.serves = False
         """Set once this server serves: it has something to tell, and may lead."""
 
@@ -215,6 +228,8 @@ class Member:
                     "promotes nothing", self.settings.where, error or "no answer in time"
                 )  # fmt: skip
             self.up, self.leader = False, ""
+            for part in self.parts:
+                part.look()
         except Exception:  # noqa: BLE001 - it is told, and tried again
             self.counts["failed"] += 1
             self._say("round", logging.ERROR, "the fleet could not be followed", exc_info=True)
@@ -291,6 +306,21 @@ class Member:
             if known is None or is_newer(mine, known.promotion):
                 await self._push(model, state)
         self._own.clear()
+        for part in self.parts if self.serves else ():
+            await self._reconcile_part(part)
+
+    async def _reconcile_part(self, part: Part) -> None:
+        document = self._documents.get(part.name)
+        try:
+            wanted = await part.reconcile(document.data if document is not None else None)
+        except Malformed as error:
+            self.counts["malformed"] += 1
+            self._say(part.name, logging.ERROR, "what the store has of %s is none: %s", part.name, error)
+            return
+        if wanted is not None:
+            before = document.epoch if document is not None else 0
+            there = await self.store.swap(part.name, before, before + 1, wanted)
+            self._documents[part.name] = there or Document(before + 1, wanted)
 
     async def _push(self, model: str, state: State) -> None:
         document, mine = self._documents.get(MODEL + model), state.promotions.get(model)

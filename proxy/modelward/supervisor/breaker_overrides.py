@@ -94,6 +94,22 @@ class BreakerOverrides:
         await pool.override_breakers((*self.overrides.values(),))
         return self.of(order.model)
 
+    async def follow(self, override: BreakerOverride, *, ended: bool) -> bool:
+        """Another server of the fleet has set or ended it; whether that changes anything here. Raises NotNow."""
+        pool, key = self._pool(), (override.model, override.endpoint)
+        if ended:
+            if key not in self.overrides:
+                return False
+            self._timed.drop(key)
+        else:
+            try:
+                self.check(BreakerOrder(*key, "open" if override.state == "open" else "close", reason=override.reason))
+            except ProblemsFound:  # it has no such model or upstream
+                return False
+            self._timed.put(key, override, override.until)
+        await pool.override_breakers((*self.overrides.values(),))
+        return True
+
     def _end(self, override: BreakerOverride) -> None:
         """Its time is over."""
         log.warning("%s: no breaker override any more: the time is over", override.where)

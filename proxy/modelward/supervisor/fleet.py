@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from modelward.admin.operator import FleetModel, FleetServer
+from modelward.audit.recorder import Recorder
 from modelward.config.schema import Config
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.promoter import Promoter
 from modelward.server.readiness import Readiness
 from modelward.server.report import Report
 from modelward.server.sticky import keep_key, own_key
+from modelward.supervisor.breaker_overrides import BreakerOverrides
+from modelward.supervisor.temporary_limits import TemporaryLimits
 from modelward.tasks import Tasks
 from modelward.telemetry.snapshot import FleetSnapshot
 
@@ -46,9 +50,14 @@ class Fleet:
         own = own_key(self._config)
         keep_key(self._config, await self.member.key(own))
 
-    def begin(self, tasks: Tasks) -> None:
-        """Once the server serves."""
+    def begin(
+        self, tasks: Tasks, limits: TemporaryLimits, breakers: BreakerOverrides, trail: Callable[[], Recorder]
+    ) -> None:
+        """Once the server serves. limits, breakers: that operators set, and that all servers of the fleet obey."""
         if self.member is not None:
+            from modelward.supervisor.shared_overrides import SharedOverrides  # noqa: PLC0415 - see above
+
+            self.member.parts.append(SharedOverrides(limits, breakers, trail))
             self.member.serves = True
             tasks.spawn(self.member.run())
 

@@ -55,6 +55,22 @@ class TemporaryLimits:
         log.info("%s %s has its configured limit again", kind, name)
         await pool.limit((*self.limits.values(),))
 
+    async def follow(self, limit: TemporaryLimit, *, ended: bool) -> bool:
+        """Another server of the fleet has set or ended it; whether that changes anything here. Raises NotNow."""
+        pool, key = self._pool(), (limit.kind, limit.name)
+        if ended:
+            if key not in self.limits:
+                return False
+            self._timed.drop(key)
+        else:
+            try:
+                self._check(pool, limit)
+            except ProblemsFound:  # it has no such model, or no identities
+                return False
+            self._timed.put(key, limit, limit.until)
+        await pool.limit((*self.limits.values(),))
+        return True
+
     def _check(self, pool: WorkerPool, limit: TemporaryLimit) -> None:
         where = f"{limit.kind} {limit.name}"
         if len(self.limits) >= MOST and (limit.kind, limit.name) not in self.limits:

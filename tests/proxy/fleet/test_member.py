@@ -11,6 +11,7 @@ import pytest
 
 from modelward.config.fleet import Fleet
 from modelward.fleet.member import MODEL, Member
+from modelward.fleet.record import Malformed
 from modelward.fleet.store import LEASE_SECONDS, Document
 from modelward.models.facts import Facts
 from modelward.problem import ProblemsFound
@@ -289,6 +290,44 @@ async def test_evidence_that_cannot_be_read_is_counted_and_left_out(tmp_path: Pa
         await rounds(*servers, looks=True)
         assert servers[0].member.counts["malformed"] > before
     assert [each.share for each in servers] == [50] * 3
+
+
+class Words:
+    """A part of what is shared: the longer words count. looks: how often it was asked to look."""
+
+    name = "words"
+
+    def __init__(self, said: bytes) -> None:
+        self.said = said
+        self.looks = 0
+
+    def look(self) -> None:
+        self.looks += 1
+
+    async def reconcile(self, data: bytes | None) -> bytes | None:
+        if data == b"{":
+            raise Malformed("it is open")
+        self.said = max(self.said, data or b"", key=len)
+        return self.said if self.said != data else None
+
+
+@on_a_loop
+async def test_what_else_is_shared_is_one_document_that_all_come_to_agree_on(tmp_path: Path) -> None:
+    store = MemoryStore()
+    servers = await three(store, tmp_path)
+    parts = [Words(said) for said in (b"a", b"abc", b"ab")]
+    for server, part in zip(servers, parts, strict=True):
+        server.member.parts.append(part)
+    await rounds(*servers, count=2)
+    assert {part.said for part in parts} == {b"abc"}
+    store.lose()
+    store.documents["words"] = Document(7, b"{")
+    await rounds(*servers)
+    assert store.documents["words"] == Document(7, b"{")
+    assert [server.member.counts["malformed"] for server in servers] == [1] * 3
+    store.down = True
+    await rounds(*servers, count=2)
+    assert all(part.looks for part in parts), "what is said meanwhile is noted"
 
 
 @on_a_loop
