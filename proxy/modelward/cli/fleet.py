@@ -18,7 +18,7 @@ def show(client: admin.Client, *, json: bool) -> int:
     """Exit code: 1 where the others are not told."""
     status: Any = client.call("Status", admin.ANSWER_SECONDS, fleet=True)
     problems = [Problem(each.what, each.where, each.why, each.how) for each in status.fleet_problems]
-    if not problems and not status.fleet:
+    if not problems and not status.fleet and not status.fleet_servers:
         problems = [ALONE]
     if json:
         fields = ("fleet", "fleet_servers", "fleet_problems")

@@ -139,7 +139,7 @@ class Member:
             raise _overtaken(model, known)
         before = document.epoch if document is not None else 0
         epoch = max(before, after.epoch, mine.epoch if mine is not None else 0) + 1
-        agreed = after.model_copy(update={"epoch": epoch, "began": after.began or epoch})
+        agreed = after.model_copy(update={"epoch": epoch, "began": after.began or epoch, "on": self.replica})
         record = record_of(model, state, self.replica).model_copy(update={"promotion": agreed, "event": event})
         try:
             there = await self._swap(model, before, epoch, record)
@@ -327,7 +327,10 @@ class Member:
         before = document.epoch if document is not None else 0
         epoch = max(before + 1, mine.epoch if mine is not None else 0)
         record = record_of(model, state, self.replica)
-        numbered = mine.model_copy(update={"epoch": epoch, "began": mine.began or epoch}) if mine is not None else None
+        numbers = (
+            {"epoch": epoch, "began": mine.began or epoch, "on": mine.on or self.replica} if mine is not None else {}
+        )
+        numbered = mine.model_copy(update=numbers) if mine is not None else None
         record = record.model_copy(update={"promotion": numbered})
         if await self._swap(model, before, epoch, record) is None and mine is not None and numbered is not None:
             await self._promotions.follow(model, partial(_numbered, model=model, mine=mine, numbered=numbered))

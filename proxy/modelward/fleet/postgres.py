@@ -19,6 +19,8 @@ from modelward.fleet.store import (
     LARGEST_EVIDENCE,
     LARGEST_NOTE,
     LEASE_SECONDS,
+    LONGEST_DOCUMENT_NAME,
+    LONGEST_REPLICA,
     MOST_DOCUMENTS,
     MOST_REPLICAS,
     TIMEOUT_SECONDS,
@@ -92,7 +94,8 @@ class PostgresStore:
                 return Seen(found, leader, None)
             cursor.execute(
                 f"SELECT name, epoch, CASE WHEN octet_length(data) <= {LARGEST_DOCUMENT} THEN data ELSE '' END"
-                f" FROM {SCHEMA}.documents WHERE fleet = %s ORDER BY name LIMIT {MOST_DOCUMENTS}",
+                f" FROM {SCHEMA}.documents WHERE fleet = %s AND octet_length(name) <= {LONGEST_DOCUMENT_NAME}"
+                f" ORDER BY name LIMIT {MOST_DOCUMENTS}",
                 (self._fleet,),
             )
             return Seen(found, leader, {name: Document(epoch, bytes(data)) for name, epoch, data in cursor.fetchall()})
@@ -166,7 +169,8 @@ class PostgresStore:
             )
             cursor.execute(
                 f"SELECT replica, extract(epoch FROM clock_timestamp() - seen)::float8, {column} FROM {SCHEMA}.servers"
-                f" WHERE fleet = %s AND octet_length({column}) BETWEEN 1 AND {largest} LIMIT {MOST_REPLICAS}",
+                f" WHERE fleet = %s AND octet_length({column}) BETWEEN 1 AND {largest}"
+                f" AND octet_length(replica) <= {LONGEST_REPLICA} LIMIT {MOST_REPLICAS}",
                 (self._fleet,),
             )
             return {replica: Told(max(age, 0.0), bytes(data)) for replica, age, data in cursor.fetchall()}

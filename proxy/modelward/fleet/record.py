@@ -82,7 +82,7 @@ def _fault(record: Record) -> str:
         if promotion.proposal < 0 or not promotion.version:
             return "the promotion is of nothing"
         names += [promotion.version, *promotion.before, *promotion.digests, *promotion.digests.values()]
-        names += [*(promotion.configured or {}), *promotion.without]
+        names += [*(promotion.configured or {}), *promotion.without, promotion.on]
     if event is not None:
         if not math.isfinite(event.at) or len(event.why) > 2 * LONGEST_REASON:
             return "the event is out of range"

@@ -18,6 +18,8 @@ KEPT_SECONDS = 60.0
 MOST_REPLICAS = 256
 MOST_DOCUMENTS = 4096
 LARGEST_DOCUMENT = 64 << 10
+LONGEST_REPLICA = 64  # characters, as modelward.config.fleet has it
+LONGEST_DOCUMENT_NAME = 512  # bytes
 LARGEST_NOTE = 16 << 10  # what a server says of itself
 LARGEST_EVIDENCE = 1 << 20
 

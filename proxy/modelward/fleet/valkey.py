@@ -13,6 +13,8 @@ from modelward.fleet.store import (
     LARGEST_EVIDENCE,
     LARGEST_NOTE,
     LEASE_SECONDS,
+    LONGEST_DOCUMENT_NAME,
+    LONGEST_REPLICA,
     MOST_DOCUMENTS,
     MOST_REPLICAS,
     TIMEOUT_SECONDS,
@@ -54,8 +56,10 @@ if revision == ARGV[5] then return {{revision, leader or '', '='}} end
 local all = redis.call('HGETALL', KEYS[1])
 local told = {{revision, leader or '', '!'}}
 for i = 1, math.min(#all, 2 * {MOST_DOCUMENTS}), 2 do
-  table.insert(told, all[i])
-  table.insert(told, string.sub(all[i + 1], 1, {LARGEST_DOCUMENT + 32}))
+  if #all[i] <= {LONGEST_DOCUMENT_NAME} then
+    table.insert(told, all[i])
+    table.insert(told, string.sub(all[i + 1], 1, {LARGEST_DOCUMENT + 32}))
+  end
 end
 return told
 """
@@ -80,7 +84,7 @@ local told = {{}}
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
   local at = tonumber(string.match(all[i + 1], '^(%d+) '))
-  if not at or math.abs(now - at) > {int(1000 * KEPT_SECONDS)} then
+  if not at or #all[i] > {LONGEST_REPLICA} or math.abs(now - at) > {int(1000 * KEPT_SECONDS)} then
     redis.call('HDEL', KEYS[1], all[i])
   elseif #all[i + 1] <= tonumber(ARGV[1]) and #told < 3 * {MOST_REPLICAS} then
     table.insert(told, all[i])

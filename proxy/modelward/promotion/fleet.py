@@ -20,6 +20,10 @@ class Fleet(Protocol):
         """Whether this server goes on with what has held."""
 
     @property
+    def replica(self) -> str:
+        """What the others call this server; empty where there are none."""
+
+    @property
     def alone(self) -> bool:
         """Whether there are no other servers."""
 
@@ -44,6 +48,7 @@ class Alone:
     """One server."""
 
     judges = leads = alone = True
+    replica = ""
 
     def joined(self, state: State) -> State:
         return state
@@ -61,10 +66,11 @@ class Alone:
         return
 
 
-def taken_back_after(promotion: Promotion, last: Promotion | None) -> dict[str, int]:
+def taken_back_after(promotion: Promotion, last: Promotion | None, on: str) -> dict[str, int | str]:
     """Epochs of a promotion that is taken back without asking the others: later than all that this server knows of.
 
-    last: of the model, as it was known. Nothing where no other server knows of any.
+    last: of the model, as it was known. on: this server. Nothing where no other server knows of any.
     """
     known = max(promotion.epoch, last.epoch if last is not None else 0)
-    return {"epoch": known + 1, "began": promotion.began or known + 1} if known else {}
+    numbers = {"epoch": known + 1, "began": promotion.began or known + 1} if known else {}
+    return {"on": on, **numbers}

@@ -343,7 +343,7 @@ class Promoter:
         left, words = self._standing.left(model, promotion)
         why = "; ".join(filter(None, (why[: LONGEST_REASON - len(words) - 2], words)))
         update = {"phase": "rolled back", "before": left or promotion.before, "since": self._clock(), "forced": False}
-        update |= taken_back_after(promotion, self.state.promotions.get(model))
+        update |= taken_back_after(promotion, self.state.promotions.get(model), self.fleet.replica)
         after = promotion.model_copy(update=update)
         event = self._event(model, after, "rolled back", actor, why)
         if actor == ITSELF:

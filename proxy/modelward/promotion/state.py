@@ -54,11 +54,13 @@ class Promotion(Section):
     """In a fleet, rises with each change of the model's record; 0: no other server knows of it."""
     began: int = 0
     """The epoch at which it began: of two promotions the later one has the larger."""
+    on: str = ""
+    """The server of the fleet that decided last. Numbers of proposals are each server's own."""
 
     @model_serializer(mode="wrap")
     def _without_unused(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
         """The release before knows neither proposals nor fleets, and reads what has none."""
-        return _but(write(self), tuple(key for key in ("proposal", "epoch", "began") if not getattr(self, key)))
+        return _but(write(self), tuple(key for key in ("proposal", "epoch", "began", "on") if not getattr(self, key)))
 
     @property
     def percent(self) -> int:
@@ -66,8 +68,8 @@ class Promotion(Section):
         return {"stepping": self.steps[self.step], "done": 100, "rolled back": 0}[self.phase]
 
     def is_as(self, other: Promotion | None) -> bool:
-        """The same, whatever its epoch."""
-        unnumbered = {"epoch": 0, "began": 0}
+        """The same, whatever its epoch and whoever decided."""
+        unnumbered = {"epoch": 0, "began": 0, "on": ""}
         return other is not None and self.model_copy(update=unnumbered) == other.model_copy(update=unnumbered)
 
     @property
@@ -136,9 +138,10 @@ class State(Section):
         """That says something else than `but`."""
         return next((each for each in reversed(self.events) if each.model == model and each.what != but), None)
 
-    def executed(self, proposal: int, since: float) -> bool:
-        """Whether this proposal, which was approved then, has changed a promotion."""
-        return any(each.proposal == proposal and each.since >= since for each in self.promotions.values())
+    def executed(self, proposal: int, since: float, on: str = "") -> bool:
+        """Whether this proposal, which was approved then, has changed a promotion. on: this server of a fleet."""
+        found = [each for each in self.promotions.values() if each.proposal == proposal and each.since >= since]
+        return any(each.on in ("", on) for each in found)
 
     def with_promotion(self, model: str, promotion: Promotion, event: Event) -> State:
         serving = {name: version for name, version in self.serving.items() if name != model}

@@ -230,7 +230,7 @@ class Proposals:
     def was_done(self, proposal: Proposal) -> bool:
         match proposal.ask.verb:
             case "promote" | "rollback":
-                return self._promoter.state.executed(proposal.number, proposal.since)
+                return self._promoter.state.executed(proposal.number, proposal.since, self._promoter.fleet.replica)
             case "reload":
                 return self._approved == proposal.ask.digest
             case "breaker":  # overrides end with the process

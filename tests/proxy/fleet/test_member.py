@@ -176,6 +176,22 @@ async def test_a_server_that_is_cut_off_keeps_what_it_has_promotes_nothing_and_t
 
 
 @on_a_loop
+async def test_a_proposal_of_another_server_with_the_same_number_is_not_taken_for_an_own_one(tmp_path: Path) -> None:
+    servers = await three(MemoryStore(), tmp_path)
+    await servers[0].promoter.promote(wanted(50, 100, proposal=12, digest=""))
+    await rounds(*servers)
+    executed = [each.promoter.state.executed(12, 0.0, each.promoter.fleet.replica) for each in servers]
+    assert executed == [True, False, False]
+    servers[1].cut(off=True)
+    await rounds(*servers, count=2)
+    await servers[1].promoter.rollback("m", proposal=7)
+    servers[1].cut(off=False)
+    await rounds(*servers, count=2)
+    executed = [each.promoter.state.executed(7, 0.0, each.promoter.fleet.replica) for each in servers]
+    assert executed == [False, True, False]
+
+
+@on_a_loop
 async def test_an_old_promotion_does_not_come_back_with_a_server_that_missed_its_end(tmp_path: Path) -> None:
     servers = await three(MemoryStore(), tmp_path)
     await servers[0].promoter.promote(wanted(50, 100))
