@@ -1,4 +1,4 @@
-"""What a server has counted in the present steps of promotions, as the others read it; and all of it added up.
+"""What a server has counted in the present steps of promotions, and of shadows, as the others read it and add it up.
 
 Counts of one step are added only where it is the same step of the same promotion, in which every server gives the
 version the same share. So the sum is what one server would have counted that had all of their requests: the same
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import zlib
 from base64 import b85decode, b85encode
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Annotated
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, ValidationError
 
@@ -23,9 +23,14 @@ from modelward.promotion.outputs import CELLS
 from modelward.promotion.parts import WAYS, Parts
 from modelward.promotion.state import Promotion
 from modelward.promotion.step import Sides
+from modelward.shadow.pairs import LATENCIES, Pairs, essence
 from modelward_native.shadow.evidence import CALLER_PARTS
 from modelward_native.telemetry.histogram import EDGES
 
+if TYPE_CHECKING:
+    from modelward_native.shadow.stats import Sums
+
+MOST_SHADOWS = 16
 MOST_MODELS = 16
 """That one server tells of; beyond these it judges, and waits, by what it has counted alone."""
 RECENT_SECONDS = 3.0
@@ -34,6 +39,9 @@ LARGEST_COUNT = 1 << 53
 SIZES = {"tallies": 4, "latency": len(EDGES), "outputs": CELLS}
 ITEM = 8  # bytes of a count
 
+Key = tuple[str, str, str]
+"""Of a shadow: model, version of the primary, name."""
+Part = Annotated[int, Field(strict=False, ge=0, lt=CALLER_PARTS)]
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 Counts = Annotated[tuple[Count, ...], Field(strict=False)]
 
@@ -67,24 +75,63 @@ class OfStep(Section):
     recent_there: Counted = Counted()
 
 
+class OfPairs(Section):
+    """Sums over pairs of a shadow. latencies: the first cell that holds anything, and the counts from there on."""
+
+    compared: Count = 0
+    primary_failed: Count = 0
+    shadow_failed: Count = 0
+    both_failed: Count = 0
+    disagreement: float = Field(default=0.0, ge=0, le=LARGEST_COUNT)
+    latency_primary: Counts = ()
+    latency_shadow: Counts = ()
+
+
+class OfShadow(Section):
+    """primary, name: of a shadow of the model. The others are modelward.shadow.pairs.Pairs, callers by their part."""
+
+    model: str
+    primary: str
+    name: str
+    files: str = ""
+    total: OfPairs = OfPairs()
+    floor: OfPairs | None = None
+    callers: Mapping[Part, OfPairs] = Field(default_factory=dict)
+
+
 class Evidence(Section):
     steps: Mapping[str, OfStep] = Field(default_factory=dict)
+    shadows: tuple[OfShadow, ...] = Field(default=(), strict=False, max_length=MOST_SHADOWS)
 
 
-def encoded(counted: Mapping[str, tuple[Promotion, Sides]]) -> bytes:
-    """Of the first MOST_MODELS; empty without any, and where it would be too long to be read."""
+@dataclass(frozen=True)
+class Heard:
+    """What a server has counted: by model in the present step, and of shadows."""
+
+    steps: Mapping[str, tuple[OfStep, Sides]] = field(default_factory=dict)
+    shadows: Mapping[Key, Pairs] = field(default_factory=dict)
+
+
+def encoded(counted: Mapping[str, tuple[Promotion, Sides]], shadows: Mapping[Key, Pairs] | None = None) -> bytes:
+    """Of the first MOST_MODELS and MOST_SHADOWS; empty without any. What would be too long to be read is left
+    out, the shadows first."""
     steps = {model: _of_step(*counted[model]) for model in sorted(counted)[:MOST_MODELS]}
-    data = Evidence(steps=steps).model_dump_json(exclude_defaults=True).encode() if steps else b""
-    return data if len(data) <= LARGEST_EVIDENCE else b""
+    pairs = tuple(_of_shadow(key, each) for key, each in sorted((shadows or {}).items())[:MOST_SHADOWS])
+    for evidence in (Evidence(steps=steps, shadows=pairs), Evidence(steps=steps)):
+        data = evidence.model_dump_json(exclude_defaults=True).encode() if evidence != Evidence() else b""
+        if len(data) <= LARGEST_EVIDENCE:
+            return data
+    return b""
 
 
-def decoded(data: bytes) -> Mapping[str, tuple[OfStep, Sides]]:
+def decoded(data: bytes) -> Heard:
     """Raises Malformed."""
     if len(data) > LARGEST_EVIDENCE:
         raise Malformed("it is too long")
     try:
-        steps = Evidence.model_validate_json(data).steps
-        return {model: (each, _sides(each)) for model, each in steps.items()}
+        evidence = Evidence.model_validate_json(data)
+        steps = {model: (each, _sides(each)) for model, each in evidence.steps.items()}
+        return Heard(steps, {(each.model, each.primary, each.name): _pairs(each) for each in evidence.shadows})
     except ValidationError as error:
         raise Malformed(error.errors()[0]["msg"]) from error
     except (ValueError, zlib.error) as error:
@@ -99,6 +146,50 @@ def added(model: str, promotion: Promotion, own: Sides, others: Iterable[tuple[f
             continue
         total += seen if age <= RECENT_SECONDS else _past(seen)
     return total
+
+
+def _of_shadow(key: Key, pairs: Pairs) -> OfShadow:
+    model, primary, name = key
+    callers = {part: _of_pairs(sums) for part, sums in pairs.callers.items()}
+    floor = _of_pairs(pairs.floor) if pairs.floor is not None else None
+    total = _of_pairs(pairs.total)
+    return OfShadow(
+        model=model, primary=primary, name=name, files=pairs.files, total=total, floor=floor, callers=callers
+    )
+
+
+def _of_pairs(sums: Sums) -> OfPairs:
+    return OfPairs(
+        compared=sums["compared"],
+        primary_failed=sums["primary_failed"],
+        shadow_failed=sums["shadow_failed"],
+        both_failed=sums["both_failed"],
+        disagreement=sums["disagreement"],
+        latency_primary=_from_first(sums["latency_primary"]),
+        latency_shadow=_from_first(sums["latency_shadow"]),
+    )
+
+
+def _from_first(counts: Sequence[int]) -> tuple[int, ...]:
+    kept = _cut(tuple(counts))
+    first = next((cell for cell, count in enumerate(kept) if count), 0)
+    return (first, *kept[first:]) if kept else ()
+
+
+def _pairs(shadow: OfShadow) -> Pairs:
+    callers = {part: _sums(each) for part, each in shadow.callers.items()}
+    floor = _sums(shadow.floor) if shadow.floor is not None else None
+    return Pairs(_sums(shadow.total), floor, callers, shadow.files)
+
+
+def _sums(pairs: OfPairs) -> Sums:
+    return essence({**vars(pairs), **{name: _since_first(getattr(pairs, name)) for name in LATENCIES}})
+
+
+def _since_first(counts: tuple[int, ...]) -> list[int]:
+    if counts and counts[0] + len(counts) - 1 > len(EDGES):
+        raise ValueError("there are too many cells")
+    return [*_whole((*(0 for _ in range(counts[0])), *counts[1:]) if counts else (), len(EDGES))]
 
 
 def _past(seen: Sides) -> Sides:
@@ -193,7 +284,7 @@ def _unpacked(text: str, size: int) -> bytes:
     return data
 
 
-def read(told: Mapping[str, Told]) -> tuple[dict[str, tuple[float, Mapping[str, tuple[OfStep, Sides]]]], list[str]]:
+def read(told: Mapping[str, Told]) -> tuple[dict[str, tuple[float, Heard]], list[str]]:
     """By server; and those that cannot be read. Takes some milliseconds for each: for a thread."""
     found, bad = {}, []
     for replica, each in told.items():

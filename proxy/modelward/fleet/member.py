@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -23,10 +23,11 @@ from modelward.fleet import evidence
 from modelward.fleet.note import Note
 from modelward.fleet.note import encoded as note_of
 from modelward.fleet.record import Malformed, Record, applied, decoded, is_newer, record_of
-from modelward.fleet.store import LEASE_SECONDS, Document, Store, StoreError, Told
+from modelward.fleet.store import KEPT_SECONDS, LEASE_SECONDS, Document, Store, StoreError, Told
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.state import Event, Promotion, State
 from modelward.promotion.step import Sides
+from modelward.shadow.pairs import Pairs
 
 log = logging.getLogger("modelward.fleet")
 
@@ -34,6 +35,7 @@ ATTEMPTS_UNTIL_GONE = 2
 """In a row without an answer: one may fail because this server was held up."""
 LONGEST_PAUSE_SECONDS = 2.0  # between attempts to reach a store that is gone
 LOG_SECONDS = 60.0
+PAIRS_SECONDS = 2.0  # between two looks at shadows, whose sums are long
 MODEL = "model/"
 KEY = "key"
 
@@ -91,13 +93,17 @@ class Member:
         self._documents: dict[str, Document] = {}
         self._records: dict[str, Record] = {}
         self._own: set[str] = set()  # models that were taken back here, until the others know
-        self._evidence: Mapping[str, tuple[float, Mapping[str, tuple[evidence.OfStep, Sides]]]] = {}
-        self._gathered = self._heard = -inf  # monotonic seconds
+        self._evidence: Mapping[str, tuple[float, evidence.Heard]] = {}
+        self._pairs: Mapping[evidence.Key, Pairs] = {}
+        self._paired = -inf
+        self._gathered = self._heard = -inf  # monotonic seconds, as all of these
         self._unanswered = 0
         self._logged: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._speaking = asyncio.Lock()
         self._over = False
+        self.pairs: Callable[[int], Mapping[evidence.Key, Pairs]] = lambda most: {}
+        """What this server has counted of shadows, of at most so many."""
         self.parts: list[Part] = []
         self.serves = False
         """Set once this server serves: it has something to tell, and may lead."""
@@ -119,9 +125,20 @@ class Member:
         return state
 
     def merged(self, model: str, promotion: Promotion, own: Sides) -> Sides:
+        told = [(age, *heard.steps[model]) for age, heard in self._lately() if model in heard.steps]
+        return evidence.added(model, promotion, own, told)
+
+    def others(self, key: evidence.Key, files: str) -> list[Pairs]:
+        """What other servers have counted of a shadow with these files."""
+        found = [heard.shadows[key] for _, heard in self._lately() if key in heard.shadows]
+        return [pairs for pairs in found if pairs.files == files]
+
+    def _lately(self) -> Iterator[tuple[float, evidence.Heard]]:
+        """What the others have counted, with its age."""
         since = time.monotonic() - self._gathered
-        told = [(age + since, of[model]) for replica, (age, of) in self._evidence.items() if model in of]
-        return evidence.added(model, promotion, own, ((age, *each) for age, each in told))
+        for age, heard in self._evidence.values():
+            if age + since <= KEPT_SECONDS:
+                yield age + since, heard
 
     async def gather(self) -> None:
         if self.up and not self.leads:
@@ -244,7 +261,10 @@ class Member:
     async def _round(self) -> None:
         counted = self._promotions.counted() if self.serves else {}
         loop = asyncio.get_running_loop()
-        told = await loop.run_in_executor(None, evidence.encoded, counted) if counted else b""
+        if self.serves and time.monotonic() - self._paired >= PAIRS_SECONDS:
+            self._paired, self._pairs = time.monotonic(), self.pairs(evidence.MOST_SHADOWS)
+        any_ = counted or self._pairs
+        told = await loop.run_in_executor(None, evidence.encoded, counted, self._pairs) if any_ else b""
         stepping = [m for m, r in self._records.items() if r.promotion is not None and r.promotion.phase == "stepping"]
         seen = await self.store.exchange(
             self.replica,

@@ -178,6 +178,7 @@ class Promoter:
         Raises ProblemsFound, and then nothing has changed.
         """
         async with self._changing:
+            await self.fleet.gather()
             now = self.check(wanted)
             return await (self._begin(wanted) if now is None else self._ask_on(now, wanted))
 
@@ -306,7 +307,6 @@ class Promoter:
         after = promotion.model_copy(update=update)
         if wanted.auto and not wanted.force:
             return await self._change(model, after, GOES_ON, wanted.actor, wanted.why, since=promotion.since)
-        await self.fleet.gather()
         if found := await self._fails(model, promotion, self._server.arms(model)):
             how = "Look at its answers, mend it, and promote it again"
             raise ProblemsFound([Problem(f"version {promotion.version} is taken back", f"model {model}", found, how)])

@@ -16,6 +16,7 @@ from modelward.server.readiness import Readiness
 from modelward.server.report import Report
 from modelward.server.sticky import keep_key, own_key
 from modelward.supervisor.breaker_overrides import BreakerOverrides
+from modelward.supervisor.shadow_verdicts import ShadowVerdicts
 from modelward.supervisor.temporary_limits import TemporaryLimits
 from modelward.tasks import Tasks
 from modelward.telemetry.snapshot import FleetSnapshot
@@ -51,13 +52,19 @@ class Fleet:
         keep_key(self._config, await self.member.key(own))
 
     def begin(
-        self, tasks: Tasks, limits: TemporaryLimits, breakers: BreakerOverrides, trail: Callable[[], Recorder]
+        self,
+        tasks: Tasks,
+        shadowing: ShadowVerdicts,
+        limits: TemporaryLimits,
+        breakers: BreakerOverrides,
+        trail: Callable[[], Recorder],
     ) -> None:
         """Once the server serves. limits, breakers: that operators set, and that all servers of the fleet obey."""
         if self.member is not None:
             from modelward.supervisor.shared_overrides import SharedOverrides  # noqa: PLC0415 - see above
 
             self.member.parts.append(SharedOverrides(limits, breakers, trail))
+            self.member.pairs, shadowing.others = shadowing.pairs, self.member.others
             self.member.serves = True
             tasks.spawn(self.member.run())
 

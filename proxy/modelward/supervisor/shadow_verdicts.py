@@ -13,6 +13,7 @@ from modelward.models.weights import overridden, primary
 from modelward.problem import Problem, ProblemsFound
 from modelward.server.report import ANY
 from modelward.shadow.finding import Verdict
+from modelward.shadow.pairs import Pairs, essence
 from modelward.shadow.verdict import verdict_of
 from modelward.supervisor.worker_pool import WorkerPool
 from modelward.telemetry.snapshot import ShadowSnapshot
@@ -34,6 +35,8 @@ class ShadowVerdicts:
     def __init__(self, config: Callable[[], Config], pool: Callable[[], WorkerPool | None]) -> None:
         self._config = config
         self._pool = pool
+        self.others: Callable[[Key, str], Sequence[Pairs]] = lambda key, files: ()
+        """What other servers of a fleet have counted of a shadow with these files."""
         self._verdicts: dict[Key, Verdict] = {}  # of those that are counted; who was judged last comes last
 
     def snapshots(self) -> dict[Key, ShadowSnapshot]:
@@ -72,8 +75,37 @@ class ShadowVerdicts:
         others = [other for other in self._served(model) if other != version]
         if pool is None or bounds is None or not others:
             return None
-        counted, key = shadows.totals(pool.region), (model, primary(others, shares), version)
+        key = (model, primary(others, shares), version)
+        elsewhere = self.others(key, self._files(key))
+        if elsewhere and (own := self._pairs(key)) is not None:
+            total = sum(elsewhere, start=own)
+            of_callers, itself = [*total.callers.values()], key[1] == version
+            return verdict_of(total.total, bounds, floor=total.floor, itself=itself, callers=of_callers)
+        counted = shadows.totals(pool.region)
         return self._judged(key, counted, bounds) if key in counted else Verdict.UNDECIDED
+
+    def pairs(self, most: int) -> dict[Key, Pairs]:
+        """Of the configured shadows, what this server has counted; of at most so many."""
+        pool = self._pool()
+        keys = shadows.totals(pool.region) if pool is not None else {}
+        wanted = sorted(key for key in keys if key[2] in self._bounds(key[0]))[:most]
+        return {key: pairs for key in wanted if (pairs := self._pairs(key)) is not None}
+
+    def _pairs(self, key: Key) -> Pairs | None:
+        pool, (model, version, name) = self._pool(), key
+        counted = shadows.shadows(pool.region, model) if pool is not None else {}
+        if key not in counted:
+            return None
+        own, floor = counted[key], None if name == version else counted.get((model, version, version))
+        callers = {part: essence(stats.sums()) for part, stats in own.parts.items()}
+        noise = essence(floor.total.sums()) if floor is not None else None
+        return Pairs(essence(own.total.sums()), noise, callers, self._files(key))
+
+    def _files(self, key: Key) -> str:
+        """Digests of the files of both sides; empty on upstreams."""
+        pool = self._pool()
+        facts = pool.report.facts.get(key[0], {}) if pool is not None and pool.report is not None else {}
+        return " ".join(facts[each].digest if each in facts else "" for each in key[1:])
 
     def _served(self, model: str) -> Sequence[str]:
         """Its versions, ascending."""

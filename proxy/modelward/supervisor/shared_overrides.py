@@ -13,7 +13,7 @@ from modelward.fleet.overrides import NAME, Entry, Key, decoded, encoded, joined
 from modelward.limits.temporary import TemporaryLimit
 from modelward.supervisor.breaker_overrides import BreakerOverrides
 from modelward.supervisor.temporary_limits import TemporaryLimits
-from modelward.upstream.breaker_override import BreakerOverride
+from modelward.upstream.breaker_override import BreakerOverride, State
 
 log = logging.getLogger("modelward.fleet")
 
@@ -68,7 +68,7 @@ class SharedOverrides:
     async def _follow(self, entry: Entry) -> None:
         try:
             if entry.kind == "breaker":
-                state = "open" if entry.state == "open" else "closed"
+                state: State = "open" if entry.state == "open" else "closed"
                 override = BreakerOverride(entry.name, entry.endpoint, state, entry.until, entry.by, entry.reason)
                 followed = await self._breakers.follow(override, ended=entry.ended)
             else:

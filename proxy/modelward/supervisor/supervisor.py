@@ -186,7 +186,7 @@ class Supervisor:
         self._observing.follow(self._pool.region)
         self._tasks.spawn(self._observing.watch(self._pool.region))
         self._tasks.spawn(self._promoter.watch())
-        self.fleet.begin(self._tasks, self.temporary_limits, self.breakers, lambda: self.trail)
+        self.fleet.begin(self._tasks, self._shadowing, self.temporary_limits, self.breakers, lambda: self.trail)
         for each in (Watch(self._pool.region).run(), sum_up(self._pool.region), self._recheck.watch()):
             self._tasks.spawn(each)
         self._tasks.spawn(self._reloader.remind())

@@ -26,7 +26,7 @@ SEEN = Sides(some(100, 5), some(900), some(10), NOTHING, (some(3, 3), some(30)))
 
 def test_counts_are_read_as_they_were_told() -> None:
     found = evidence.decoded(evidence.encoded({"m": (promotion(), SEEN)}))
-    step, sides = found["m"]
+    step, sides = found.steps["m"]
     assert (step.version, step.began, step.step) == ("3", 1, 0)
     assert sides == SEEN
 
@@ -39,7 +39,7 @@ def test_a_server_tells_nothing_where_nothing_is_promoted() -> None:
 def test_only_what_is_of_the_same_step_is_added(began: int, step: int, *, counts: bool) -> None:
     data = evidence.encoded({"m": (promotion(began, 2, step=step), SEEN)})
     found, bad = evidence.read({"b": Told(1.0, data)})
-    others = [(age, *of["m"]) for age, of in found.values()]
+    others = [(age, *of.steps["m"]) for age, of in found.values()]
     total = evidence.added("m", promotion(1, 1), SEEN, others)
     assert bad == []
     assert total.here.requests == (2 if counts else 1) * SEEN.here.requests
@@ -49,12 +49,41 @@ def test_only_what_is_of_the_same_step_is_added(began: int, step: int, *, counts
 def test_of_a_server_that_is_silent_the_last_seconds_and_its_canary_do_not_count() -> None:
     failing = Arm(10, 0, 0, NOTHING.latency, failing=1)
     gone = Sides(failing, some(10), recent=(some(3), some(3)))
-    step, seen = evidence.decoded(evidence.encoded({"m": (promotion(), gone)}))["m"]
+    step, seen = evidence.decoded(evidence.encoded({"m": (promotion(), gone)})).steps["m"]
     fresh = evidence.added("m", promotion(), Sides(), [(1.0, step, seen)])
     late = evidence.added("m", promotion(), Sides(), [(10.0, step, seen)])
     assert (fresh.here.failing, late.here.failing) == (1, 0)
     assert fresh.recent is not None and late.recent is None
     assert late.here.requests == fresh.here.requests == 10
+
+
+def shadow(**change: object) -> bytes:
+    whole = {"model": "m", "primary": "2", "name": "3", "total": {"compared": 3, "latency_primary": [5, 1, 2]}}
+    return json.dumps({"shadows": [whole | change]}).encode()
+
+
+def test_sums_over_pairs_are_read_from_their_first_cell() -> None:
+    (pairs,) = evidence.decoded(shadow()).shadows.values()
+    assert (pairs.total["compared"], pairs.total["latency_primary"][4:8]) == (3, [0, 1, 2, 0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"total": {"latency_primary": [300, 1]}},
+        {"total": {"latency_primary": [1 << 40]}},
+        {"total": {"latency_primary": [0] * 1000}},
+        {"total": {"compared": -1}},
+        {"total": {"disagreement": -0.5}},
+        {"callers": {"64": {}}},
+        {"callers": {"-1": {}}},
+        {"callers": {"x": {}}},
+        {"callers": {str(part): {} for part in range(65)}},
+    ],
+)
+def test_pairs_that_cannot_be_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(Malformed):
+        evidence.decoded(shadow(**change))
 
 
 def packed(data: bytes) -> str:

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 from modelward.config.fleet import Fleet
-from modelward.fleet.member import MODEL, Member
+from modelward.fleet.member import MODEL, PAIRS_SECONDS, Member
 from modelward.fleet.record import Malformed
 from modelward.fleet.store import LEASE_SECONDS, Document
 from modelward.models.facts import Facts
 from modelward.problem import ProblemsFound
 from modelward.promotion.asked import Wanted
 from modelward.promotion.promoter import Promoter
+from modelward.shadow.pairs import Pairs, essence
+from modelward_native.telemetry.histogram import EDGES
 from tests.proxy.fleet.memory_store import MemoryStore
 from tests.proxy.promotion.served import Served, enough, on_a_loop
 from tests.proxy.promotion.test_guard import arm
@@ -116,6 +118,25 @@ async def test_by_hand_too_a_step_needs_what_all_have_counted_whichever_server_i
     await servers[2].promoter.promote(wanted())
     await rounds(*servers)
     assert [each.share for each in servers] == [100] * 3
+
+
+@on_a_loop
+async def test_pairs_of_a_shadow_are_told_and_heard_where_the_files_are_the_same(tmp_path: Path) -> None:
+    servers = await three(MemoryStore(), tmp_path)
+    key, sums = ("m", "2", "3"), {"compared": 7, "primary_failed": 0, "shadow_failed": 1, "both_failed": 0}
+    whole = essence(
+        sums | {"disagreement": 0.5, "latency_primary": [0] * len(EDGES), "latency_shadow": [1] * len(EDGES)}
+    )
+    for each, files in zip(servers, ("one two", "one two", "one three"), strict=True):
+        each.member.pairs = lambda most, files=files: {key: Pairs(whole, None, {2: whole}, files)}  # type: ignore[misc]
+        each.member._paired = -PAIRS_SECONDS
+    await rounds(*servers)
+    for each in servers:
+        await each.member.gather()
+    await rounds(servers[0])
+    assert servers[2].member.others(key, "one two") == [Pairs(whole, None, {2: whole}, "one two")] * 2
+    assert servers[1].member.others(key, "one two") == [Pairs(whole, None, {2: whole}, "one two")]
+    assert servers[1].member.others(key, "") == []
 
 
 @on_a_loop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -12,10 +13,12 @@ from modelward.admin.operator import NotNow
 from modelward.config.model import ModelSettings
 from modelward.config.schema import Config
 from modelward.config.shadow import Bounds, Shadow
+from modelward.fleet.evidence import decoded, encoded
 from modelward.models.weights import Shares
 from modelward.problem import ProblemsFound
 from modelward.server.report import ANY, COLUMNS, Report
-from modelward.supervisor.shadow_verdicts import JUDGED_AT_ONCE, ShadowVerdicts
+from modelward.shadow.pairs import Pairs
+from modelward.supervisor.shadow_verdicts import JUDGED_AT_ONCE, Key, ShadowVerdicts
 from modelward.supervisor.worker_pool import WorkerPool
 from modelward_native.region.region import Region
 from modelward_native.shadow.shadows import Block
@@ -69,6 +72,7 @@ def test_while_no_worker_is_ready_nothing_is_told() -> None:
 
 # ---- the verdict that a promotion asks for
 
+KEY = ("m", "1", "2")
 SHADOWS = Shadow(version="1", bounds=Bounds(errors=None)), Shadow(version="2", bounds=Bounds(errors=None))
 
 
@@ -99,6 +103,44 @@ def test_what_is_no_shadow_has_no_verdict_and_one_without_figures_is_undecided()
     assert judged.verdict("m", "2", {"1": 1}) == "undecided"
     for workers in (None, Workers(report=None)):
         assert shadows_of(workers, *SHADOWS).verdict("m", "2", {"1": 1}) is None
+
+
+# ---- with the pairs of other servers of a fleet
+
+
+def counted(matching: int, differing: int = 0) -> tuple[ShadowVerdicts, Mapping[Key, Pairs]]:
+    """A server, and what it counted as others read it."""
+    workers = Workers()
+    Block(workers.region, "m", "1", "2").add(labels(matching, differing), part=3)
+    judged = shadows_of(workers, *SHADOWS)
+    return judged, decoded(encoded({}, judged.pairs(9))).shadows
+
+
+def test_pairs_of_other_servers_count_as_though_they_were_of_this_one() -> None:
+    alone, told = counted(20)
+    assert alone.verdict("m", "2", {"1": 1}) == "undecided"
+    others = [told[KEY]] * 250
+    alone.others = lambda key, files: others if (key, files) == (KEY, " ") else ()
+    assert alone.verdict("m", "2", {"1": 1}) == counted(251 * 20)[0].verdict("m", "2", {"1": 1}) == "equivalent"
+    bad = counted(0, 5000)[1][KEY]
+    alone.others = lambda key, files: [bad]
+    assert alone.verdict("m", "2", {"1": 1}) == "worse"
+
+
+def test_of_pairs_that_are_added_up_the_floor_and_the_callers_are_too() -> None:
+    workers = Workers()
+    for part in (3, 5):
+        Block(workers.region, "m", "1", "2").add(labels(900, 100), part=part)
+    Block(workers.region, "m", "1", "1").add(labels(900, 100))
+    pairs = shadows_of(workers, *SHADOWS).pairs(9)[KEY]
+    told = decoded(encoded({}, {KEY: pairs})).shadows[KEY]
+    assert told == pairs
+    assert pairs.floor is not None and pairs.callers.keys() == {3, 5}
+    both = pairs + told
+    assert both.total["compared"] == 2 * pairs.total["compared"] == 4000
+    assert both.total["latency_primary"] == [2 * each for each in pairs.total["latency_primary"]]
+    assert both.floor is not None and both.floor["disagreement"] == 2 * pairs.floor["disagreement"]
+    assert {part: sums["compared"] for part, sums in both.callers.items()} == {3: 2000, 5: 2000}
 
 
 # ---- verdicts as metrics
