@@ -19,7 +19,7 @@ from typing import Protocol
 
 from modelward.config.fleet import Fleet
 from modelward.config.units import SECOND
-from modelward.fleet import evidence
+from modelward.fleet import evidence, key
 from modelward.fleet.note import Note
 from modelward.fleet.note import encoded as note_of
 from modelward.fleet.record import Malformed, Record, applied, decoded, is_newer, record_of
@@ -37,7 +37,6 @@ LONGEST_PAUSE_SECONDS = 2.0  # between attempts to reach a store that is gone
 LOG_SECONDS = 60.0
 PAIRS_SECONDS = 2.0  # between two looks at shadows, whose sums are long
 MODEL = "model/"
-KEY = "key"
 
 
 class Promotions(Protocol):
@@ -117,7 +116,7 @@ class Member:
 
     @property
     def judges(self) -> bool:
-        return self.leads or not self.up or not self.leader
+        return self.leads or not self.up or not self.leader or time.monotonic() - self._heard > LEASE_SECONDS
 
     def joined(self, state: State) -> State:
         for model, record in self._records.items():
@@ -203,20 +202,16 @@ class Member:
             self._over = True
 
     async def key(self, own: bytes) -> bytes:
-        """The key by which all servers give callers their versions: that of the first one that came. own: if it is this
-        one, or the store cannot be had."""
+        """The one of the fleet (modelward.fleet.key). own: if it is this one, or the store cannot be had."""
         try:
-            if self.up and KEY not in self._documents:
-                there = await self.store.swap(KEY, 0, 1, own.hex().encode())
-                self._documents[KEY] = there or Document(1, own.hex().encode())
-            there = self._documents.get(KEY)
-            key = bytes.fromhex(there.data.decode("ascii")) if there is not None else own
-        except (StoreError, ValueError) as error:
-            self._say(
-                "key", logging.ERROR, "the fleet's key cannot be had, so that callers may get other versions: %s", error
-            )
+            if self.up and key.NAME not in self._documents:
+                there = await self.store.swap(key.NAME, 0, 1, own.hex().encode())
+                self._documents[key.NAME] = there or Document(1, own.hex().encode())
+            there = self._documents.get(key.NAME)
+            return key.decoded(there.data, len(own)) if there is not None else own
+        except (StoreError, Malformed) as error:
+            self._say("key", logging.ERROR, "the fleet's key cannot be had: callers may get other versions: %s", error)
             return own
-        return key if len(key) == len(own) else own
 
     async def notes(self) -> Mapping[str, Told]:
         """What each server says of itself. Raises StoreError."""
@@ -233,6 +228,11 @@ class Member:
     async def _attempt(self) -> None:
         try:
             await self._round()
+            if self.up is False:
+                log.warning("%s is back: the fleet is followed again", self.settings.where)
+            self.up, self._unanswered = True, 0
+            self.counts["ok"] += 1
+            await self._reconcile()
         except StoreError as error:
             self.counts["failed"] += 1
             self._unanswered += 1
@@ -240,23 +240,15 @@ class Member:
                 return
             if self.up is not False:
                 self.lost += self.up is True
-                log.error(
-                    "%s cannot be reached: %s; this server keeps what it has, takes back alone what does worse, and "
-                    "promotes nothing", self.settings.where, error or "no answer in time"
-                )  # fmt: skip
+                why = error or "no answer in time"
+                what = "this server keeps what it has, takes back alone what does worse, and promotes nothing"
+                log.error("%s cannot be reached: %s; %s", self.settings.where, why, what)
             self.up, self.leader = False, ""
             for part in self.parts:
                 part.look()
         except Exception:  # noqa: BLE001 - it is told, and tried again
             self.counts["failed"] += 1
             self._say("round", logging.ERROR, "the fleet could not be followed", exc_info=True)
-        else:
-            if self.up is False:
-                log.warning("%s is back: the fleet is followed again", self.settings.where)
-            self.up, self._unanswered = True, 0
-            self.counts["ok"] += 1
-            with suppress(StoreError):  # the next attempt finds that out
-                await self._reconcile()
 
     async def _round(self) -> None:
         counted = self._promotions.counted() if self.serves else {}

@@ -41,15 +41,17 @@ class Fleet:
         """Before promotions are resumed. Raises ProblemsFound where what speaks to the store is not installed."""
         if (settings := self._config.fleet) is None:
             return
-        from modelward.fleet.member import Member  # noqa: PLC0415 - only where there is a fleet
+        from modelward.fleet.key import KeptKey  # noqa: PLC0415 - only where there is a fleet
+        from modelward.fleet.member import Member  # noqa: PLC0415
         from modelward.fleet.opening import open_store  # noqa: PLC0415
 
         self.member = self._promoter.fleet = Member(
             settings, open_store(settings), self._promoter, note=self._note, ready=lambda: self._readiness.ready
         )
         await self.member.start()
-        own = own_key(self._config)
-        keep_key(self._config, await self.member.key(own))
+        key = await self.member.key(own_key(self._config))
+        keep_key(self._config, key)
+        self.member.parts.append(KeptKey(key))
 
     def begin(
         self,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from modelward.config.fleet import Fleet
+from modelward.fleet.key import KeptKey
 from modelward.fleet.member import MODEL, PAIRS_SECONDS, Member
 from modelward.fleet.record import Malformed
 from modelward.fleet.store import LEASE_SECONDS, Document
@@ -379,6 +380,53 @@ async def test_the_key_is_that_of_the_first_server(tmp_path: Path) -> None:
     late = One(store, tmp_path, "c")
     await late.member.start()
     assert await late.member.key(b"c" * 16) == b"c" * 16
+
+
+@on_a_loop
+async def test_a_key_that_the_store_has_lost_is_put_back_and_another_one_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore()
+    server = await One(store, tmp_path, "a").begin()
+    server.member.parts.append(KeptKey(await server.member.key(b"a" * 16)))
+    store.lose()
+    await rounds(server)
+    assert store.documents["key"].data == (b"a" * 16).hex().encode()
+    store.lose()
+    store.documents["key"] = Document(1, (b"b" * 16).hex().encode())
+    await rounds(server, count=2)
+    assert caplog.text.count("the fleet has another key") == 1
+    store.lose()
+    store.documents["key"] = Document(1, b"none")
+    await rounds(server)
+    assert server.member.counts["malformed"] == 1
+
+
+@on_a_loop
+async def test_while_the_store_hangs_each_server_judges_alone_though_it_is_not_given_up_yet(tmp_path: Path) -> None:
+    servers = await three(MemoryStore(), tmp_path)
+    assert [each.member.judges for each in servers] == [True, False, False]
+    for each in servers:
+        each.member._heard -= LEASE_SECONDS
+    assert all(each.member.up for each in servers)
+    assert [each.member.judges for each in servers] == [True] * 3
+    assert not any(each.member.leads for each in servers)
+
+
+@on_a_loop
+async def test_an_error_in_what_is_followed_is_told_and_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = await three(MemoryStore(), tmp_path)
+    await servers[0].promoter.promote(wanted(50, 100))
+    with monkeypatch.context() as patched:
+        patched.setattr(servers[1].served, "share", None)
+        await rounds(servers[1])
+    assert "could not be followed" in caplog.text
+    await rounds(*servers)
+    await servers[0].promoter.promote(wanted(force="now"))
+    await rounds(*servers)
+    assert servers[1].share == 100
 
 
 @on_a_loop
