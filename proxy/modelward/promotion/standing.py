@@ -106,12 +106,12 @@ class Standing:
         return promotion.model_copy(update=update), why
 
     def held_back(self) -> State:
-        """The state, without the promotions of versions whose files are others here: what was judged is promoted."""
+        """The state, without promotions under way of versions whose files are others here: these are not judged."""
         state = self._state()
         held = {
             model: promotion.model_copy(update={"phase": "rolled back"})
             for model, promotion in state.promotions.items()
-            if promotion.phase != "rolled back" and promotion.version in self.other_files(model, promotion)
+            if promotion.phase == "stepping" and promotion.version in self.other_files(model, promotion)
         }
         return state.model_copy(update={"promotions": {**state.promotions, **held}}) if held else state
 

@@ -287,6 +287,12 @@ async def test_a_server_with_other_files_keeps_the_shares_from_before_and_says_s
     other.served.answer(v3=arm(400, errors=400))
     await rounds(*servers, other, count=2, looks=True)
     assert servers[0].share == 50, "what it counts is of other files"
+    for _ in range(2):
+        await servers[0].promoter.promote(wanted(force="now"))
+    await rounds(*servers, other)
+    assert servers[0].promoter.state.promotions["m"].phase == "done"
+    assert other.share == 100, "as on a server that is alone"
+    assert other.promoter.held("m") == "version 3 has other files here", "and it is told"
 
 
 @on_a_loop
