@@ -32,7 +32,14 @@ CHANCE, KEY = 0, 1                # how requests got their version: the first in
 cdef bytes PREFIX = b"evidence\0"
 
 # random: no client can know which of its answers is looked at
-cdef uint64_t STATE = int.from_bytes(os.urandom(8), "little") | 1
+cdef uint64_t STATE = 1
+
+def _draw():
+    global STATE
+    STATE = int.from_bytes(os.urandom(8), "little") | 1
+
+_draw()
+os.register_at_fork(after_in_child=_draw)
 
 cdef mw_compare_scratch SCRATCH   # one for the module, under the GIL; what an answer does not fill is never touched
 

@@ -12,8 +12,13 @@ cdef extern from "<endian.h>" nogil:
     uint64_t htobe64(uint64_t x)
 
 cdef uint64_t[3] SECRETS
-for i in range(3):
-    SECRETS[i] = int.from_bytes(os.urandom(8), "little")
+
+def _draw():
+    for i in range(3):
+        SECRETS[i] = int.from_bytes(os.urandom(8), "little")
+
+_draw()
+os.register_at_fork(after_in_child=_draw)    # workers that share them could give two requests one id
 
 cdef uint64_t mixed(uint64_t x) noexcept:
     x = (x ^ (x >> 30)) * <uint64_t>0xBF58476D1CE4E5B9

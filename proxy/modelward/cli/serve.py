@@ -2,13 +2,14 @@
 
 import argparse
 import asyncio
-import gc
 import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine
+import socket
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import nullcontext
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
@@ -33,9 +34,11 @@ from modelward.server import descriptors
 from modelward.server.mishaps import Mishaps
 from modelward.supervisor.activation import inherited_sockets
 from modelward.supervisor.notify import Notifier
+from modelward.supervisor.prefork import Preforked, prefork
 from modelward.supervisor.supervisor import Supervisor
 from modelward.supervisor.watch import watch
 from modelward.telemetry import logs
+from modelward.tunables import MALLOC_TUNABLES
 
 log = logging.getLogger("modelward.serve")
 
@@ -49,7 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0 after a drain, 1 where a problem prevents serving."""
-    gc.freeze()  # as in modelward.server.worker
     level = triton.log_level(arguments)
     logs.configure(LogSettings(), level)  # until the configuration is read
     try:
@@ -60,11 +62,27 @@ def run(arguments: argparse.Namespace) -> int:
         descriptors.raise_limit()
         for note in (*unread(os.environ), *descriptors.notes(config), *operators.notes(config)):
             log.warning("%s", note)
-        asyncio.run(serve(Supervisor(config, level, configuration, sockets, notifier), arguments.config))
+        workers = _prefork(config, [each.socket for each in sockets.values()])
+        supervisor = Supervisor(config, level, configuration, sockets, notifier)
+        supervisor.preforked = workers
+        asyncio.run(serve(supervisor, arguments.config))
     except ProblemsFound as found:
         print_problems(found.problems)
         return 1
     return 0
+
+
+def _prefork(config: Config, ours: Sequence[socket.socket]) -> list[Preforked]:
+    if config.listen.admin is not None:
+        import_module("modelward.admin.server")  # brings much that workers have too, and is to be shared with them
+
+    def prepare() -> None:
+        if config.repository is not None:
+            import_module(
+                "modelward.models.model_file"
+            )  # which takes longer than all that the supervisor does meanwhile
+
+    return prefork(config.workers, MALLOC_TUNABLES, prepare, ours)
 
 
 def approved_configuration(arguments: argparse.Namespace) -> Configuration:

@@ -23,9 +23,13 @@ SWAPS = Path("/proc/swaps")
 STATUS = Path("/proc/self/status")
 
 
-@cache
 def seclude() -> None:
     """Once per process: no core file, no other reader, and no swap where that is allowed."""
+    _seclude(os.getpid())  # a fork inherits no locks on memory
+
+
+@cache
+def _seclude(pid: int) -> None:
     make_undumpable()
     if not swap_is_on(SWAPS):
         return

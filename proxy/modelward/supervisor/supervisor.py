@@ -42,6 +42,7 @@ from modelward.supervisor.named_files import NamedFiles
 from modelward.supervisor.notify import Notifier
 from modelward.supervisor.observing import Observing
 from modelward.supervisor.phase import Phase, Progress, left
+from modelward.supervisor.prefork import Preforked
 from modelward.supervisor.promoted_workers import PromotedWorkers
 from modelward.supervisor.recheck import Recheck, integrity_stats
 from modelward.supervisor.recording import Recording
@@ -80,8 +81,8 @@ class Supervisor:
     def __init__(
         self, config: Config, log_level: str | None, configuration: Configuration, sockets: Sockets, notifier: Notifier
     ) -> None:
-        self._log_level = log_level
-        self._sockets = sockets
+        self._log_level, self._sockets = log_level, sockets
+        self.preforked: list[Preforked] = []  # what becomes the first workers
         self._notifier = notifier
         self._phase = Phase(lambda: self._pool, lambda: self.config, notifier)
         self.drain_asked = asyncio.Event()  # an operator wants what SIGTERM wants
@@ -111,8 +112,7 @@ class Supervisor:
         self.watch_failures = 0  # of the configuration and the repository
         self._began = time.monotonic()
         self._shared: SharedLimits | None = None
-        self._restarting = False
-        self._recording = Recording()
+        self._restarting, self._recording = False, Recording()
         self.proposals = FourEyes(
             self, self._promoter, serving, self._shadowing, configuration, lambda: self.config, lambda: self.trail
         )
@@ -180,7 +180,7 @@ class Supervisor:
             await self._shared.start()
         self._promoter.store.beside = kept_key(self.config, self._pool.region.sticky_key)
         await self._pool.share(self._promoter.shares)
-        await self._pool.start()
+        await self._pool.start(self.preforked)
         self._promoter.settle()
         await self._pool.share(self._promoter.shares)
         self._observing.follow(self._pool.region)

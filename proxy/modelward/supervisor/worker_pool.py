@@ -35,6 +35,7 @@ from modelward.server.containment import Containment, deadly
 from modelward.server.override import NOTHING, Override
 from modelward.server.report import Report
 from modelward.server.sticky import sticky_key
+from modelward.supervisor.prefork import Preforked
 from modelward.supervisor.worker_process import WorkerProcess
 from modelward.supervisor.workers import Workers
 from modelward.tasks import Tasks
@@ -131,8 +132,9 @@ class WorkerPool:
         """All processes, those that drain too, in the order of their numbers."""
         return self._workers.status()
 
-    async def start(self) -> None:
-        """Returns when every worker is ready. Raises ProblemsFound."""
+    async def start(self, preforked: list[Preforked]) -> None:
+        """Returns when every worker is ready. preforked: as Workers.preforked. Raises ProblemsFound."""
+        self._workers.preforked = preforked
         for slot in self._slots:
             slot.worker = await self._spawn(slot)
         self._tasks.spawn(self._workers.watch())

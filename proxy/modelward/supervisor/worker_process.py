@@ -28,19 +28,18 @@ from modelward.server.channel import (
     Unsealed,
 )
 from modelward.server.report import Report
+from modelward.supervisor.prefork import Preforked
 from modelward.telemetry.snapshot import Snapshot
+from modelward.tunables import tuned
 
 # beyond what a worker may take to drain, until it counts as hanging
 MARGIN_SECONDS = 5.0
-# Blocks of each size up to 512 bytes that a thread keeps for itself. A batch of requests frees more at once than the C
-# library's 7, and the slow path behind them cost 4 % of a request's CPU. Bounded by 1 MiB a thread.
-MALLOC_TUNABLES = "glibc.malloc.tcache_count=127:glibc.malloc.tcache_max=512"
 
 
 class WorkerProcess:
     """Use `start`. number: of its part of the region, and as the log calls it. started: monotonic seconds."""
 
-    def __init__(self, number: int, popen: subprocess.Popen[bytes], channel: Channel) -> None:
+    def __init__(self, number: int, process: subprocess.Popen[bytes] | Preforked, channel: Channel) -> None:
         self.number = number
         self.channel = channel
         self.started = time.monotonic()
@@ -57,15 +56,20 @@ class WorkerProcess:
         self.unshared = 0  # shares that it has been told, and has not answered
         self.stats = Snapshot()
         self.canary_causes = CanaryCauses()
-        self._popen = popen
-        self._handle = os.pidfd_open(popen.pid)
+        self._process = process
+        self._handle = os.pidfd_open(process.pid)
 
     @classmethod
-    async def start(cls, number: int, inherited: tuple[int, ...]) -> Self:
-        """inherited: descriptors, in the order in which modelward.server.worker takes them."""
+    async def start(cls, number: int, inherited: tuple[int, ...], preforked: list[Preforked]) -> Self:
+        """inherited: descriptors, in the order in which modelward.server.worker takes them. preforked: one that is left
+        of these is taken; otherwise it is started by exec."""
         ours, theirs = socket.socketpair()
         with theirs:
             descriptors = (*inherited, theirs.fileno())
+            while preforked:
+                forked = preforked.pop()
+                if forked.begin(number, descriptors):
+                    return cls(number, forked, await Channel.over(ours))
             # -P and the same path: what it imports is what we have imported, wherever it is started
             command = [sys.executable, "-P", "-m", "modelward.server.worker", *map(str, (number, *descriptors))]
             popen = subprocess.Popen(
@@ -75,7 +79,7 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        return self._popen.pid
+        return self._process.pid
 
     @property
     def ready(self) -> bool:
@@ -133,7 +137,7 @@ class WorkerProcess:
         loop.add_reader(self._handle, ended.set)
         await ended.wait()
         loop.remove_reader(self._handle)
-        code = self._popen.wait()
+        code = self._process.wait()
         os.close(self._handle)
         await self.channel.close()
         return code
@@ -142,6 +146,4 @@ class WorkerProcess:
 def environment(ours: Mapping[str, str]) -> dict[str, str]:
     """What a worker is started with, given our own variables: the same path to import from, and how malloc caches."""
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry != "")
-    # last, so that what the operator says of the same tunable wins
-    tunables = ":".join(filter(None, (MALLOC_TUNABLES, ours.get("GLIBC_TUNABLES"))))
-    return {**ours, "PYTHONPATH": path, "GLIBC_TUNABLES": tunables}
+    return {**ours, "PYTHONPATH": path, "GLIBC_TUNABLES": tuned(ours.get("GLIBC_TUNABLES", ""))}

@@ -12,6 +12,7 @@ from modelward.admin.operator import WorkerStatus
 from modelward.models.facts import FactsByVersion
 from modelward.server.canary_causes import CanaryCauses
 from modelward.server.report import Report
+from modelward.supervisor.prefork import Preforked
 from modelward.supervisor.worker_process import WorkerProcess
 from modelward.telemetry.merge import added, counters
 from modelward.telemetry.snapshot import Snapshot
@@ -37,6 +38,7 @@ class Workers:
         """grpc: the bound socket's descriptor."""
         self.region = region
         self._grpc = grpc
+        self.preforked: list[Preforked] = []  # what becomes the first ones
         self._changed = changed
         self._workers: set[WorkerProcess] = set()
         self._taken: set[int] = set()  # numbers that have a process, or are about to
@@ -121,7 +123,7 @@ class Workers:
         number = min(number for number in range(self.region.slots) if number not in self._taken)
         self._taken.add(number)  # before anything is waited for: a part of the region has one writer
         self.region.open(number)
-        worker = await WorkerProcess.start(number, (self.region.fd, self._grpc))
+        worker = await WorkerProcess.start(number, (self.region.fd, self._grpc), self.preforked)
         self._workers.add(worker)
         return worker
 

@@ -1,0 +1,126 @@
+"""The first workers, forked before the supervisor starts anything, so that they share the memory of all that is imported.
+
+Each waits for what it is to inherit, and then becomes a worker. Workers that take their place later are started by exec:
+the supervisor has threads by then, and a fork of it would have locks that no thread releases, and all that it knows. A
+process kept for later forks would cost what it saves: it holds the first state of every page that the others write to.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import signal
+import socket
+import struct
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from modelward_native.region.heap import trim
+
+# what the process was started with, whatever it has changed since
+STARTED_WITH = Path("/proc/self/environ")
+NAME = Path("/proc/self/comm")
+DESCRIPTORS = 3  # of a worker: region, listener, channel
+_NUMBER = struct.Struct("!i")
+
+
+class Preforked:
+    """A process that becomes a worker. Its parent is this process."""
+
+    def __init__(self, pid: int, control: socket.socket) -> None:
+        self.pid = pid
+        self._control = control
+
+    def begin(self, number: int, descriptors: Sequence[int]) -> bool:
+        """number: of its part of the region. descriptors: as modelward.server.worker takes them. False where it has
+        ended meanwhile."""
+        try:
+            with self._control:
+                socket.send_fds(self._control, [_NUMBER.pack(number)], descriptors)
+        except OSError:
+            self.wait()
+            return False
+        return True
+
+    def wait(self) -> int:
+        """Blocks until it has ended; its exit code, or the number of the signal below zero."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def end(self) -> None:
+        """It has not begun, and is not needed."""
+        self._control.close()
+        self.wait()
+
+
+def prefork(count: int, tunables: str, prepare: Callable[[], None], ours: Sequence[socket.socket]) -> list[Preforked]:
+    """So many of them; none where this process has threads, or malloc does not heed `tunables`: exec is better then.
+
+    prepare: called in each, while it has nothing to do. ours: sockets that are this process's alone.
+    """
+    if count < 1 or not is_tuned(tunables) or len(os.listdir("/proc/self/task")) > 1:
+        return []
+    from modelward.server import worker  # noqa: PLC0415 - nothing that is not shared needs it
+
+    gc.collect()
+    gc.freeze()  # a collection would write to every object, and so end the sharing of its page
+    trim()
+    made: list[Preforked] = []
+    for _ in range(count):
+        control, theirs = socket.socketpair()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        pid = os.fork()
+        if pid == 0:
+            for each in (control, *(one._control for one in made), *ours):
+                each.detach()  # the number is closed with all others, and may be another file's later
+            _become_worker(theirs, prepare, worker.main)
+        theirs.close()
+        made.append(Preforked(pid, control))
+    return made
+
+
+def is_tuned(tunables: str) -> bool:
+    """Whether malloc heeds these: it reads them when a process is started by exec."""
+    try:
+        return f"GLIBC_TUNABLES={tunables}".encode() in STARTED_WITH.read_bytes()
+    except OSError:
+        return False
+
+
+def _become_worker(control: socket.socket, prepare: Callable[[], None], main: Callable[[Sequence[str]], int]) -> None:
+    """Never returns."""
+    code = 1
+    try:
+        arguments = _wait(control, prepare)
+        code = main(arguments) if arguments else 0
+    except BaseException:  # noqa: BLE001 - nothing above this is the worker's
+        traceback.print_exc()
+    with suppress(BaseException):
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)  # what the supervisor has under way further up the stack is not the worker's to end
+
+
+def _wait(control: socket.socket, prepare: Callable[[], None]) -> list[str]:
+    """For the supervisor; empty where it has ended without."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as modelward.server.worker
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.closerange(3, control.fileno())
+    os.closerange(control.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+    prepare()
+    with control:
+        told, descriptors, *_ = socket.recv_fds(control, _NUMBER.size, DESCRIPTORS)
+    if not told:
+        return []
+    (number,) = _NUMBER.unpack(told)
+    with suppress(OSError):
+        NAME.write_text(f"mw-worker-{number}")
+    return [*map(str, (number, *descriptors))]
