@@ -17,6 +17,8 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from modelward.tunables import MALLOC_TUNABLES
+
 LARGEST = 2**20  # of what is told of one start
 EXIT_CODE_BYTES = 4
 
@@ -76,7 +78,8 @@ def _template() -> tuple[subprocess.Popen[bytes], socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         command = [sys.executable, "-m", "tests.template", str(theirs.fileno())]
-        return subprocess.Popen(command, pass_fds=[theirs.fileno()]), ours
+        variables = {**os.environ, "GLIBC_TUNABLES": MALLOC_TUNABLES}  # as `modelward serve` starts itself again
+        return subprocess.Popen(command, pass_fds=[theirs.fileno()], env=variables), ours
 
 
 def _serve_forks(asking: socket.socket) -> None:
@@ -113,7 +116,7 @@ def _serve_forks(asking: socket.socket) -> None:
     asked = json.loads(told)
     os.chdir(asked["folder"])
     os.environ.clear()
-    os.environ.update(asked["environment"])
+    os.environ.update(asked["environment"] | {"GLIBC_TUNABLES": MALLOC_TUNABLES})
     sys.argv = ["modelward", *asked["words"]]
     assert isinstance(sys.stdout, io.TextIOWrapper)
     sys.stdout.reconfigure(write_through=True)  # as PYTHONUNBUFFERED does

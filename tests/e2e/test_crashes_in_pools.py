@@ -13,19 +13,16 @@ from tests.e2e.messages import Refusal, Stub, request
 from tests.e2e.test_crashes import LONG, all_ready, ask
 from tests.support import serve_process, wait_until
 
-# in workers: every model gets a pool of three threads beside the run's own
+# every model gets a pool of three threads beside the run's own
 THREADS = """
-import sys
+from modelward_native.backend.engine import Engine
+from modelward.models import opening
 
-if "modelward.server.worker" in sys.orig_argv:
-    from modelward_native.backend.engine import Engine
-    from modelward.models import opening
+class Threaded(Engine):
+    def __new__(cls, name, version, model):
+        return super().__new__(cls, name, version, model, 4)
 
-    class Threaded(Engine):
-        def __new__(cls, name, version, model):
-            return super().__new__(cls, name, version, model, 4)
-
-    opening.Engine = Threaded
+opening.Engine = Threaded
 """
 SMALLEST = np.array([np.iinfo(np.int64).min])
 

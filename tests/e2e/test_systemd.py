@@ -30,6 +30,12 @@ for target, descriptor in enumerate(sys.argv[1].split(","), 3):
 os.environ["LISTEN_PID"] = str(os.getpid())
 os.execv(sys.argv[2], sys.argv[2:])
 """
+# Tells at its end which variables a process has for programs that it starts.
+VARIABLES = """
+import atexit, os, pathlib, subprocess
+atexit.register(lambda: (pathlib.Path({folder!r}) / str(os.getpid())).write_bytes(
+    b"\\n".join(line.partition(b"=")[0] for line in subprocess.check_output(["env", "-0"]).split(b"\\0"))))
+"""
 # MemoryDenyWriteExecute=yes and NoNewPrivileges=yes of the unit, which workers inherit.
 HARDEN = """
 import ctypes, os, sys
@@ -90,13 +96,20 @@ def test_the_next_server_goes_on_with_the_sockets_of_the_last(repository: Path, 
             assert path.exists()
 
 
-def test_workers_inherit_neither_the_variables_nor_what_they_tell_of(repository: Path, manager: Manager) -> None:
-    told = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "1000000"}
+def test_workers_inherit_neither_the_variables_nor_what_they_tell_of(
+    repository: Path, manager: Manager, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(VARIABLES.format(folder=str(tmp_path)))
+    told = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "1000000", "PYTHONPATH": str(tmp_path)}
     with socket.create_server(("127.0.0.1", 0)) as listening, started([repository], {"": listening}, **told) as running:
         (worker,) = running.workers()
-        names = {entry.partition("=")[0] for entry in Path(f"/proc/{worker}/environ").read_text().split("\0")}
-        assert not {name for name in names if name.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_"))}
-        assert "PATH" in names
+        held = [os.readlink(entry) for entry in Path(f"/proc/{worker}/fd").iterdir()]
+        assert running.terminate() == 0
+    names = (tmp_path / str(worker)).read_text().split()
+    assert not {name for name in names if name.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_"))}
+    assert "PATH" in names
+    # of the sockets one that listens, and the channel; uvloop has a pair for signals
+    assert len([each for each in held if each.startswith("socket:")]) <= 4
 
 
 def test_the_manager_hears_of_start_reload_and_end(repository: Path, manager: Manager) -> None:

@@ -34,9 +34,11 @@ cdef bytes PREFIX = b"evidence\0"
 # random: no client can know which of its answers is looked at
 cdef uint64_t STATE = 1
 
+
 def _draw():
     global STATE
     STATE = int.from_bytes(os.urandom(8), "little") | 1
+
 
 _draw()
 os.register_at_fork(after_in_child=_draw)

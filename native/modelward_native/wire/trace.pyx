@@ -13,9 +13,11 @@ cdef extern from "<endian.h>" nogil:
 
 cdef uint64_t[3] SECRETS
 
+
 def _draw():
     for i in range(3):
         SECRETS[i] = int.from_bytes(os.urandom(8), "little")
+
 
 _draw()
 os.register_at_fork(after_in_child=_draw)    # workers that share them could give two requests one id

@@ -1,8 +1,8 @@
-"""The first workers, forked before the supervisor starts anything, so that they share the memory of all that is imported.
+"""The first workers, forked before the supervisor starts anything: what is imported is in memory once for all of them.
 
-Each waits for what it is to inherit, and then becomes a worker. Workers that take their place later are started by exec:
-the supervisor has threads by then, and a fork of it would have locks that no thread releases, and all that it knows. A
-process kept for later forks would cost what it saves: it holds the first state of every page that the others write to.
+Each waits for what it is to inherit, and then becomes a worker. Workers that take their place later are started by
+exec: the supervisor has threads by then, and a fork of it would have locks that no thread releases, and all that it
+knows. A process kept for later forks would cost what it saves: it holds the first state of each page that others write.
 """
 
 from __future__ import annotations

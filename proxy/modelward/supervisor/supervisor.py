@@ -388,7 +388,7 @@ class Supervisor:
         return stats.failing(self._pool.region) if self._pool is not None else {}
 
     async def _start_admin(self, address: Address) -> AdminServer:
-        from modelward.admin.server import AdminServer  # noqa: PLC0415 - brings the data plane, 16 MB: only where it is served
+        from modelward.admin.server import AdminServer  # noqa: PLC0415 - 2 MiB that a server without does not need
 
         return await AdminServer.start(address, self.config.admin_tls, self, self.config.operators, self.trail)
 

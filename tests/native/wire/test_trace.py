@@ -1,5 +1,6 @@
 """Ids that are made for requests without: W3C's form, one trace per request, a span per send."""
 
+import os
 import re
 
 import pytest
@@ -34,6 +35,17 @@ def test_requests_that_come_together_have_traces_of_their_own() -> None:
 def test_the_same_memory_used_again_is_another_trace() -> None:
     ids = {made(0x7F0000000000, 10**15 + i, 2)[1] for i in range(10_000)}
     assert len(ids) == 10_000
+
+
+def test_a_fork_makes_other_traces_of_the_same_requests() -> None:
+    read, write = os.pipe()
+    if os.fork() == 0:
+        os.write(write, made(0x7F0000000000, 10**15, 2)[1].encode())
+        os._exit(0)
+    os.wait()
+    with open(read) as told:
+        os.close(write)
+        assert told.read() != made(0x7F0000000000, 10**15, 2)[1]
 
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

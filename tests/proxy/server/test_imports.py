@@ -24,8 +24,8 @@ AT_EXIT = """
 import atexit, json, os, pathlib, sys
 
 def tell():
-    name = "worker" if "modelward.server.worker" in sys.orig_argv else "supervisor"
-    (pathlib.Path({folder!r}) / name).write_text(json.dumps(sorted(sys.modules)))
+    is_worker = pathlib.Path("/proc/self/comm").read_text().startswith("mw-worker")
+    (pathlib.Path({folder!r}) / ("worker" if is_worker else "supervisor")).write_text(json.dumps(sorted(sys.modules)))
 
 atexit.register(tell)
 """

@@ -3,7 +3,8 @@
 import os
 import sys
 
-from modelward.supervisor.worker_process import MALLOC_TUNABLES, environment
+from modelward.supervisor.worker_process import environment
+from modelward.tunables import MALLOC_TUNABLES
 
 
 def test_a_worker_imports_what_its_supervisor_imports() -> None:

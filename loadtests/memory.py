@@ -1,0 +1,213 @@
+"""`python -m loadtests.memory`: what a sidecar keeps in memory, idle and after traffic, beside Envoy and HAProxy.
+
+Of Modelward all processes of a server count: as a hop in front of an upstream, and with a small model of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from loadtests.hop import proxies
+from loadtests.hop.upstream import upstream
+from loadtests.race.contestant import Absent, request
+from loadtests.race.ours import Start, serve
+from loadtests.tools import client, machine, models, results
+from loadtests.tools.process import PROC, Process, free_ports, tree
+from loadtests.tools.results import Bar, table
+from tests.models import repository
+
+MINUTES = 60.0
+SETTLE_SECONDS = 5.0  # after the first answer, until memory counts as idle
+PER_SECOND = 200.0
+CONNECTIONS = 8
+HOP, EMBEDDED = "modelward, a hop", "modelward, a model of its own"
+BOUNDS = {HOP: 61.0, EMBEDDED: 90.0}  # MiB, idle
+GROWTH_MiB = 5.0
+KiB, PAGE = 1024, 4096
+PRESENT, FRAME = 1 << 63, (1 << 55) - 1  # in /proc/PID/pagemap
+
+METHOD = f"""\
+Memory of all processes of a server: their proportional set sizes (PSS), of /proc/PID/smaps_rollup. A page that other
+programs of the machine have mapped too, such as the C library's, counts in part. So the second column counts each page
+that the processes have mapped once and whole, whoever else has it (/proc/PID/pagemap, which root may read). Idle is
+{SETTLE_SECONDS:.0f} seconds after the first answer. Then {CONNECTIONS} connections send {PER_SECOND:.0f} ModelInfer of
+156 bytes a second, and /metrics is scraped every 15 seconds where there is such a page."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """MiB of all processes. alone: each page once, None where that may not be read."""
+
+    pss: float
+    alone: float | None
+
+    def __str__(self) -> str:
+        return f"{self.pss:.1f}" if self.alone is None else f"{self.pss:.1f} ({self.alone:.1f})"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What one server has, idle and after the traffic; calls: that were answered."""
+
+    name: str
+    idle: Memory
+    after: Memory
+    calls: int
+
+    @property
+    def growth(self) -> float:
+        return self.after.pss - self.idle.pss
+
+
+def memory_of(pid: int) -> Memory:
+    """Of `pid` and its descendants."""
+    family = tree(pid)
+    kib = 0
+    for one in family:
+        rollup = (PROC / str(one) / "smaps_rollup").read_text()
+        kib += int(re.search(r"^Pss:\s+(\d+) kB$", rollup, re.MULTILINE)[1])  # type: ignore[index]
+    return Memory(kib / KiB, _alone(family))
+
+
+def _alone(family: list[int]) -> float | None:
+    frames: set[int] = set()
+    for pid in family:
+        with open(PROC / str(pid) / "pagemap", "rb", buffering=0) as pages:
+            for line in (PROC / str(pid) / "maps").read_text().splitlines():
+                start, end = (int(each, 16) for each in line.split()[0].split("-"))
+                if end > 1 << 47:  # the kernel's own
+                    continue
+                pages.seek(start // PAGE * 8)
+                entries = memoryview(pages.read((end - start) // PAGE * 8)).cast("Q")
+                frames |= {entry & FRAME for entry in entries if entry & PRESENT}
+    return None if frames <= {0} else len(frames) * PAGE / KiB / KiB
+
+
+@contextmanager
+def _calling(port: int, per_second: float) -> Iterator[list[int]]:
+    """Calls at an even rate from threads; the list has how many were answered, one number a thread."""
+    over = threading.Event()
+    answered = [0] * CONNECTIONS
+
+    def call(index: int) -> None:
+        with client.channel(port) as opened:
+            due = time.monotonic()
+            while not over.wait(max(0.0, due - time.monotonic())):
+                due += CONNECTIONS / per_second
+                client.infer(opened, request())
+                answered[index] += 1
+
+    threads = [threading.Thread(target=call, args=(i,)) for i in range(CONNECTIONS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answered
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def measure(name: str, start: Start, seconds: float, scrape: bool) -> Kept:
+    """Starts the server, and ends it."""
+    port = free_ports(1)[0]
+    with start(port) as process:
+        client.wait_until_answered(port, request(), process)
+        time.sleep(SETTLE_SECONDS)
+        idle = memory_of(process.pid)
+        end = time.monotonic() + seconds
+        with _calling(port, PER_SECOND) as answered:
+            while (left := end - time.monotonic()) > 0:
+                process.check(min(left, 15.0))
+                if scrape:
+                    _scrape(process)
+        return Kept(name, idle, memory_of(process.pid), sum(answered))
+
+
+def _scrape(process: Process) -> None:
+    """The page of metrics, as Prometheus asks for it; where it is listened for is what the process has said."""
+    from urllib.request import urlopen  # noqa: PLC0415 - loopback alone
+
+    if found := re.search(r"(http://127\.0\.0\.1:\d+/metrics)", process.output()):
+        with urlopen(found[1], timeout=10) as page:
+            page.read()
+
+
+def main() -> int:
+    """0 if all bars are reached."""
+    parser = argparse.ArgumentParser(prog="python -m loadtests.memory", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="of traffic to each server")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    parser.add_argument("--write", action="store_true", help="replace loadtests/results/memory.md and memory.json")
+    arguments = parser.parse_args()
+    found: list[Kept] = []
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="modelward-memory-")))
+        behind = free_ports(1)[0]
+        (folder / "upstream").mkdir()
+        stack.enter_context(upstream(folder / "upstream", behind))
+        for name, start in _contestants(folder, behind):
+            found.append(measure(name, start, arguments.minutes * 60, scrape=name.startswith("modelward")))
+            print(f"{name}: {found[-1].idle}, {found[-1].after} MiB", file=sys.stderr)
+    bars = _bars(found)
+    columns = ("server", "idle, MiB (alone)", "after, MiB (alone)", "growth, MiB", "calls")
+    rows = [(k.name, str(k.idle), str(k.after), f"{k.growth:+.1f}", f"{k.calls:,}") for k in found]
+    body = "\n".join([table(columns, rows), "", *(f"- {bar}" for bar in bars)])
+    data = {"minutes": arguments.minutes, "kept": [asdict(each) for each in found]}
+    facts = machine.facts()
+    command = f"python -m loadtests.memory --minutes {arguments.minutes:g}"
+    print(json.dumps(data) if arguments.json else body)
+    if arguments.write:
+        text = results.document("Memory of a sidecar", METHOD, facts, command, body)
+        results.write("memory", text, {"facts": facts, **data})
+    return 0 if all(bar.reached for bar in bars) else 1
+
+
+def _contestants(folder: Path, behind: int) -> Iterator[tuple[str, Start]]:
+    """Each with its name; those that are not installed are told."""
+    root = repository(folder / "models", {models.MLP: models.mlp()})
+    yield HOP, _modelward(folder / "hop.yaml", {"models": {models.MLP: {"upstreams": [f"127.0.0.1:{behind}"]}}})
+    yield EMBEDDED, _modelward(folder / "embedded.yaml", {"repository": str(root)})
+    for contestant in (proxies.envoy(behind), proxies.haproxy(behind)):
+        own = folder / contestant.name
+        own.mkdir()
+        try:
+            yield contestant.name, contestant.prepare(own)
+        except Absent as reason:
+            print(f"{contestant.name}: {reason}", file=sys.stderr)
+
+
+def _modelward(config: Path, settings: dict[str, Any]) -> Start:
+    def start(port: int) -> Any:
+        listen = {"grpc": f"127.0.0.1:{port}", "http": "127.0.0.1:0", "admin": "127.0.0.1:0"}
+        return serve(config, {"listen": listen, "state": str(config.with_suffix("")), **settings}, port)
+
+    return start
+
+
+def _bars(found: list[Kept]) -> list[Bar]:
+    bars = []
+    for kept in found:
+        if kept.name not in BOUNDS:
+            continue
+        bound = BOUNDS[kept.name]
+        bars += [
+            Bar(f"{kept.name}, idle", kept.idle.pss, bound, "MiB"),
+            Bar(f"{kept.name}, growth", kept.growth, GROWTH_MiB, "MiB"),
+        ]
+    return bars
+
+
+if __name__ == "__main__":
+    sys.exit(main())
