@@ -27,7 +27,7 @@ DEBUG = FUZZ or bool(os.environ.get("MODELWARD_SANITIZE"))
 HTTP2 = ["modelward_kernels", "nghttp2"]
 LIBRARIES = {
     **dict.fromkeys(("wire.connection", "wire.receive", "wire.send", "wire.session", "wire.stream"), HTTP2),
-    **dict.fromkeys(("backend.connection", "backend.relay", "backend.relay_answers"), HTTP2),
+    **dict.fromkeys(("backend.connection", "backend.questions", "backend.relay", "backend.relay_answers"), HTTP2),
     **dict.fromkeys(("backend.upstream", "backend.upstream_stream"), HTTP2),
     "wire.compression": ["z"],
 }

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import grpc
-
 from modelward.config.canary import CanarySettings
 from modelward.config.schema import Config
 from modelward.config.upstream import UpstreamAddress, parse_upstream
@@ -16,9 +14,9 @@ from modelward.models.canary import Array, Arrays, Canary, Specs, compared, load
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import canonical
 from modelward.rpc.contents import AnswerProblem, decode_all, encode
-from modelward.rpc.protocol import INFERENCE_SERVICE
+from modelward.rpc.protocol import INFERENCE_SERVICE, Code
 from modelward.tensors import TensorSpec
-from modelward.upstream.channel import method, open_channel
+from modelward.upstream.channel import CallError, method, open_channel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,13 +27,13 @@ else:
 ANSWER_SECONDS = 30.0
 # What says nothing of what the server would answer.
 UNJUDGED = {
-    grpc.StatusCode.UNAVAILABLE: "it cannot be reached, or is not ready",
-    grpc.StatusCode.DEADLINE_EXCEEDED: "it timed out",
-    grpc.StatusCode.RESOURCE_EXHAUSTED: "it is busy",
-    grpc.StatusCode.CANCELLED: "it ended the call",
-    grpc.StatusCode.ABORTED: "it ended the call",
-    grpc.StatusCode.UNAUTHENTICATED: "it wants a credential",
-    grpc.StatusCode.PERMISSION_DENIED: "it wants another credential",
+    Code.UNAVAILABLE: "it cannot be reached, or is not ready",
+    Code.DEADLINE_EXCEEDED: "it timed out",
+    Code.RESOURCE_EXHAUSTED: "it is busy",
+    Code.CANCELLED: "it ended the call",
+    Code.ABORTED: "it ended the call",
+    Code.UNAUTHENTICATED: "it wants a credential",
+    Code.PERMISSION_DENIED: "it wants another credential",
 }
 
 
@@ -65,12 +63,12 @@ async def ask(address: UpstreamAddress, model: str, canary: Canary, inputs: Spec
         infer = method(channel, path, "inference.ModelInferRequest", "inference.ModelInferResponse")
         try:
             response = await infer(ANSWER_SECONDS, **request(model, canary.inputs, inputs), model_version=version)
-        except grpc.RpcError as error:
-            words = f"{error.code().name}: {error.details() or ''}"[:300]
-            if error.code() in UNJUDGED:
+        except CallError as error:
+            words = f"{error.code.name}: {error.details}"[:300]
+            if error.code in UNJUDGED:
                 spent = asyncio.get_running_loop().time() - began
                 took = f"after {spent:.1f} of {ANSWER_SECONDS:g} s"
-                raise Unjudged(f"{UNJUDGED[error.code()]}, {took} ({words})") from None
+                raise Unjudged(f"{UNJUDGED[error.code]}, {took} ({words})") from None
             return f"it refuses the canary's inputs: {words}"
     try:
         return compared(canary, answer(response))

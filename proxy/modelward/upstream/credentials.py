@@ -5,9 +5,7 @@ Files are read again for every connection, so that a renewed certificate needs n
 
 import ssl
 
-import grpc
-
-from modelward.certificate import Certificate, harden, load_authorities, load_pair, read
+from modelward.certificate import Certificate, harden, load_authorities, load_pair
 from modelward.config.schema import Config
 from modelward.config.tls import UpstreamTls
 from modelward.problem import Gather, Problem, ProblemsFound
@@ -18,16 +16,6 @@ SECTION = "upstream_tls"
 def client_context(tls: UpstreamTls) -> ssl.SSLContext:
     """For connections that carry requests. Raises ProblemsFound."""
     return _loaded(tls)[0]
-
-
-def channel_credentials(tls: UpstreamTls) -> grpc.ChannelCredentials:
-    """The same for grpcio, which takes contents instead of files. Raises ProblemsFound."""
-    client_context(tls)  # grpcio says of bad files only that it cannot connect
-    ca = read(tls.ca, f"{SECTION}.ca")
-    if tls.certificate is None or tls.key is None:
-        return grpc.ssl_channel_credentials(ca)
-    key, chain = read(tls.key, f"{SECTION}.key"), read(tls.certificate, f"{SECTION}.certificate")
-    return grpc.ssl_channel_credentials(ca, key, chain)
 
 
 def examine(config: Config) -> tuple[list[Certificate], list[Problem]]:

@@ -6,14 +6,12 @@ import ssl
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, TypeVar
 
-import grpc
-
 from modelward.certificate import is_http2
 from modelward.config.upstream import UpstreamAddress, resolve
 from modelward.problem import Problem, ProblemsFound
-from modelward.rpc.protocol import INFERENCE_SERVICE
+from modelward.rpc.protocol import INFERENCE_SERVICE, Code
 from modelward.telemetry.logs import shown
-from modelward.upstream.channel import method, open_channel
+from modelward.upstream.channel import CallError, method, open_channel
 from modelward.upstream.credentials import client_context
 
 T = TypeVar("T")
@@ -42,7 +40,7 @@ class NotYet(Exception):
 
 
 # answers that waiting does not change; a model that is not found may be loading still
-FINAL = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+FINAL = (Code.UNIMPLEMENTED, Code.UNAUTHENTICATED, Code.PERMISSION_DENIED)
 
 
 class Unanswered(ProblemsFound):
@@ -65,11 +63,11 @@ async def ask(
     deadline = loop.time() + timeout
     said = False
     while True:
-        failures: dict[UpstreamAddress, grpc.RpcError | NotYet] = {}
+        failures: dict[UpstreamAddress, CallError | NotYet] = {}
         for address in addresses:
             try:
                 return await question(address)
-            except (grpc.RpcError, NotYet) as error:
+            except (CallError, NotYet) as error:
                 failures[address] = error
         final = all(_code(e) in FINAL for e in failures.values())
         if final or loop.time() >= deadline:
@@ -125,32 +123,32 @@ async def unreachable(addresses: list[UpstreamAddress]) -> list[Problem]:
         async with open_channel(address) as channel:
             try:
                 await method(channel, f"/{INFERENCE_SERVICE}/ServerLive", *names)(REACH_SECONDS)
-            except grpc.RpcError as error:
-                if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            except CallError as error:
+                if error.code in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED):
                     return Problem("the upstream cannot be reached now", address.text, _why(error), SERVES_ON)
         return None
 
     return [note for note in await asyncio.gather(*map(live, addresses)) if note is not None]
 
 
-def _code(error: grpc.RpcError | NotYet) -> grpc.StatusCode | None:
-    return None if isinstance(error, NotYet) else error.code()
+def _code(error: CallError | NotYet) -> Code | None:
+    return None if isinstance(error, NotYet) else error.code
 
 
-def _why(error: grpc.RpcError | NotYet) -> str:
-    return str(error) if isinstance(error, NotYet) else f"{error.code().name}: {shown(error.details() or '')}"
+def _why(error: CallError | NotYet) -> str:
+    return str(error) if isinstance(error, NotYet) else f"{error.code.name}: {shown(error.details)}"
 
 
-def _problem(what: str, address: UpstreamAddress, error: grpc.RpcError | NotYet) -> Problem:
+def _problem(what: str, address: UpstreamAddress, error: CallError | NotYet) -> Problem:
     code = _code(error)
     if code is None:
         return Problem(f"the upstream does not tell {what}", address.text, _why(error), "Load a model there")
-    if code is grpc.StatusCode.UNIMPLEMENTED:
+    if code is Code.UNIMPLEMENTED:
         return Problem(f"the upstream has no method that tells {what}", address.text, _why(error), DECLARE)
     if code in FINAL:
         how = DECLARE_ALL if what == LIST else DECLARE
         return Problem(f"the upstream does not tell us {what}", address.text, _why(error), how)
-    if code is grpc.StatusCode.NOT_FOUND:
+    if code is Code.NOT_FOUND:
         return Problem(f"the upstream does not tell {what}", address.text, _why(error), RENAME)
     return Problem(
         "the upstream cannot be reached",

@@ -7,15 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import grpc
-
 from modelward.config.upstream import UpstreamAddress
 from modelward.problem import ProblemsFound
 from modelward.rpc.call import Call
-from modelward.rpc.protocol import INFERENCE_SERVICE, Code, Message, RpcError, message_class
+from modelward.rpc.protocol import INFERENCE_SERVICE, Code, Message, RpcError
 from modelward.telemetry.logs import shown
 from modelward.telemetry.paced import Paced
-from modelward.upstream.channel import open_channel
+from modelward.upstream.channel import CallError, Channel, open_channel, parsed
 from modelward.upstream.metadata import ANSWERS
 from modelward_native.wire.headers import passes
 
@@ -26,15 +24,15 @@ LONGEST_TEXT = 256
 UNREACHABLE = "no upstream server of this model can be reached"
 REFUSED = "the upstream server refused this proxy's credentials, not yours"
 CREDENTIAL = re.compile(r"^cookie$|auth|key|token|secret")
-# grpcio takes no other keys; binary values are not text here
+# binary values are not text here
 KEY = re.compile(r"(?!.*-bin$)[0-9a-z_.-]+")
-# what grpcio itself says of a server that it does not reach
-SILENCE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+# what is said of a server that is not reached
+SILENCE = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED)
 
 
 @dataclass(eq=False)
 class _Line:
-    channel: grpc.aio.Channel
+    channel: Channel
     users: int = 0
 
 
@@ -86,13 +84,13 @@ class Forwarder:
         """The upstream's answer, what its refusal is to the client, or None where it cannot be reached."""
         try:
             return await self._ask(address, name, request, call, seconds)
-        except grpc.RpcError as error:
-            code = Code(error.code().value[0])
+        except CallError as error:
+            code = error.code
             if _refuses_us(code, call, address):
-                self._say_refused(address, code, error.details() or "")
+                self._say_refused(address, code, error.details)
                 return RpcError(Code.UNAVAILABLE, REFUSED, "UPSTREAM_CREDENTIALS")
-            if error.code() not in SILENCE:
-                return RpcError(code, error.details() or "", "BACKEND_FAILED")
+            if code not in SILENCE:
+                return RpcError(code, error.details, "BACKEND_FAILED")
         except ProblemsFound:
             pass  # files of upstream_tls: the connector says so
         return None
@@ -113,16 +111,14 @@ class Forwarder:
         line = self._lines.get(address)
         if line is None:
             line = self._lines[address] = _Line(open_channel(address))
-        method = line.channel.unary_unary(
-            f"/{INFERENCE_SERVICE}/{name}",
-            request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=message_class(ANSWERS.get(name, f"inference.{name}Response")).FromString,
-        )
         line.users += 1
         try:
-            answer: Message = await method(request, timeout=seconds, metadata=_passed_on(call))
+            asked = line.channel.call(
+                f"/{INFERENCE_SERVICE}/{name}", request.SerializeToString(), seconds, _passed_on(call)
+            )
+            answer: Message = parsed(ANSWERS.get(name, f"inference.{name}Response"), await asked)
             return answer
-        except grpc.RpcError:
+        except CallError:
             if address.tls is not None and self._lines.get(address) is line:
                 del self._lines[address]  # the next reads the files of upstream_tls again, which may be the reason
             raise
@@ -148,7 +144,7 @@ def credentials(call: Call) -> tuple[str, ...]:
 
 
 def _passed_on(call: Call) -> list[tuple[str, str]]:
-    """The client's metadata, as far as an upstream sees it and grpcio takes it, and who the client is."""
+    """The client's metadata, as far as an upstream sees it, and who the client is."""
     known = []
     if call.identity:
         known = [("modelward-identity", call.identity), ("modelward-identity-kind", call.identity_kind)]

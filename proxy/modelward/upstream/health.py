@@ -4,14 +4,12 @@ import asyncio
 import logging
 import random
 
-import grpc
-
 from modelward.config.health import Health
 from modelward.config.units import SECOND
 from modelward.config.upstream import UpstreamAddress
 from modelward.problem import ProblemsFound
-from modelward.rpc.protocol import INFERENCE_SERVICE
-from modelward.upstream.channel import method, open_channel
+from modelward.rpc.protocol import INFERENCE_SERVICE, Code
+from modelward.upstream.channel import CallError, Channel, method, open_channel
 from modelward_native.backend.pool import Endpoint
 
 log = logging.getLogger("modelward.upstream")
@@ -20,7 +18,7 @@ log = logging.getLogger("modelward.upstream")
 FAILURES_OUT = 2
 SERVING = 1
 # what a server says that does not have the method, or not for the whole server
-UNKNOWN = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.NOT_FOUND)
+UNKNOWN = (Code.UNIMPLEMENTED, Code.NOT_FOUND)
 
 
 class HealthCheck:
@@ -44,7 +42,7 @@ class HealthCheck:
                 self.judge(str(found))
                 await self._rest()
 
-    async def _check(self, channel: grpc.aio.Channel) -> None:
+    async def _check(self, channel: Channel) -> None:
         """Until a check fails: the next channel reads the files of upstream_tls again, which may be the reason."""
         failure = ""
         while not failure:
@@ -58,7 +56,7 @@ class HealthCheck:
         # jittered, so that the checks of many endpoints, or of many of us, do not come in step
         await asyncio.sleep(self._interval * random.uniform(0.8, 1.2))
 
-    async def failure(self, channel: grpc.aio.Channel) -> str:
+    async def failure(self, channel: Channel) -> str:
         """Why the upstream does not serve, or "". One that has neither method is taken at its word: it answers."""
         health = method(
             channel,
@@ -75,14 +73,14 @@ class HealthCheck:
         try:
             try:
                 serves = (await health(self._timeout)).status == SERVING
-            except grpc.RpcError as error:
-                if error.code() not in UNKNOWN:
+            except CallError as error:
+                if error.code not in UNKNOWN:
                     raise
                 serves = (await ready(self._timeout)).ready
-        except grpc.RpcError as error:
-            if error.code() in UNKNOWN:
+        except CallError as error:
+            if error.code in UNKNOWN:
                 return ""
-            return f"{error.code().name}: {error.details()}"
+            return f"{error.code.name}: {error.details}"
         return "" if serves else "it says that it does not serve"
 
     def judge(self, failure: str) -> None:

@@ -7,16 +7,14 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import grpc
-
 from modelward.config.remote_model import Signature
 from modelward.config.upstream import UpstreamAddress
 from modelward.model_names import fault_of_name
 from modelward.models.catalog import version_order
 from modelward.problem import Problem
-from modelward.rpc.protocol import INFERENCE_SERVICE
+from modelward.rpc.protocol import INFERENCE_SERVICE, Code
 from modelward.tensors import DATATYPES, HIGHEST_RANK, MOST_TENSORS, TensorSpec
-from modelward.upstream.channel import method, open_channel
+from modelward.upstream.channel import CallError, Channel, method, open_channel
 from modelward.upstream.discovery import DECLARE, NotYet
 
 ASK_SECONDS = 5.0
@@ -76,9 +74,9 @@ Index = Mapping[str, frozenset[str]]  # ready versions by model
 
 
 class Inquiry:
-    """Questions to one upstream, over one connection. Its methods raise grpc.RpcError."""
+    """Questions to one upstream, over one connection. Its methods raise CallError."""
 
-    def __init__(self, address: UpstreamAddress, channel: grpc.aio.Channel) -> None:
+    def __init__(self, address: UpstreamAddress, channel: Channel) -> None:
         self.address = address
         self._channel = channel
 
@@ -90,8 +88,8 @@ class Inquiry:
         """None where it has no index."""
         try:
             entries = (await self.ask("RepositoryIndex", ready=True)).models
-        except grpc.RpcError as error:
-            if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+        except CallError as error:
+            if error.code is not Code.UNIMPLEMENTED:
                 raise
             return None
         found: dict[str, frozenset[str]] = {}
@@ -120,18 +118,18 @@ class Inquiry:
         """Of a model that is not there it says no, too."""
         try:
             return bool((await self.ask("ModelReady", name=model)).ready)
-        except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.NOT_FOUND:
+        except CallError as error:
+            if error.code is Code.NOT_FOUND:
                 return False
-            if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+            if error.code is not Code.UNIMPLEMENTED:
                 raise
             return True
 
     async def _config(self, model: str, version: str) -> Any:
         try:
             return (await self.ask("ModelConfig", name=model, version=version)).config
-        except grpc.RpcError as error:
-            if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+        except CallError as error:
+            if error.code is not Code.UNIMPLEMENTED:
                 raise
             return None
 
@@ -163,7 +161,7 @@ async def inquire(address: UpstreamAddress) -> AsyncIterator[Inquiry]:
 
 
 async def describe(address: UpstreamAddress, model: str) -> list[DescribedVersion]:
-    """Inquiry.describe, of one model. Raises grpc.RpcError."""
+    """Inquiry.describe, of one model. Raises CallError."""
     async with inquire(address) as inquiry:
         return await inquiry.describe(model, await inquiry.index())
 
@@ -171,7 +169,7 @@ async def describe(address: UpstreamAddress, model: str) -> list[DescribedVersio
 async def models_of(address: UpstreamAddress) -> list[str] | None:
     """Names of all models that an upstream serves or is about to; None where it has no index, as KServe's server.
 
-    Raises grpc.RpcError; NotYet where there is none.
+    Raises CallError; NotYet where there is none.
     """
     async with inquire(address) as inquiry:
         listed = await inquiry.names(say=True)

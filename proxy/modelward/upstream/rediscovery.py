@@ -7,10 +7,10 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-import grpc
-
 from modelward.config.upstream import UpstreamAddress
 from modelward.problem import ProblemsFound
+from modelward.status import Code
+from modelward.upstream.channel import CallError
 from modelward.upstream.metadata import DescribedVersion, Index, Inquiry, inquire
 from modelward.upstream.models import PASSTHROUGH, News, Told, UpstreamModels
 
@@ -21,9 +21,9 @@ Addresses = tuple[UpstreamAddress, ...]
 # between two models of one upstream: many of them are no burst on our loop, nor on the upstream
 PACE_SECONDS = 0.01
 # there is such a model no more, or not yet
-ABSENT = (grpc.StatusCode.NOT_FOUND,)
+ABSENT = (Code.NOT_FOUND,)
 # it will not tell, and says nothing of whether it serves it
-MUTE = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+MUTE = (Code.UNIMPLEMENTED, Code.UNAUTHENTICATED, Code.PERMISSION_DENIED)
 
 
 @dataclass
@@ -110,7 +110,7 @@ async def _look(
                     left += [n for n in names if n not in known and n not in local and n not in left]
                 names = [name for name in left if name not in seen.described]
                 left = await _describe(inquiry, index, names, known, seen)
-        except (grpc.RpcError, ProblemsFound) as error:
+        except (CallError, ProblemsFound) as error:
             log.debug("upstream %s was not asked for its models: %s", address.text, error)
             seen.silent += 1
     if not seen.silent:
@@ -137,10 +137,10 @@ async def _describe(
                 absent.append(name)
                 continue
             seen.described[name] = await inquiry.describe(name, index)
-        except grpc.RpcError as error:
-            if error.code() in ABSENT:
+        except CallError as error:
+            if error.code in ABSENT:
                 absent.append(name)
-            elif error.code() not in MUTE:
+            elif error.code not in MUTE:
                 raise
     return absent
 

@@ -31,7 +31,7 @@ atexit.register(tell)
 """
 
 SUPERVISOR = {"numpy", "onnx", "onnxruntime", "grpc", "jwt", "cryptography", "aiohttp", "rich", "prometheus_client"}
-WORKER = {"aiohttp", "rich", "jwt", "cryptography", "prometheus_client", "numpy", "onnx", "yaml"}
+WORKER = {"aiohttp", "rich", "jwt", "cryptography", "prometheus_client", "numpy", "onnx", "yaml", "grpc"}
 COMMAND = {"onnx", "onnxruntime", "aiohttp", "jwt", "cryptography", "jsonschema", "psycopg", "model_signing"}
 # by packages or modules: what only operators, approvals, audit, integrity, sealing and access_log need
 UNCONFIGURED = {"jwt", "cryptography", "jsonschema", "psycopg", "model_signing", "sigstore", "bech32"}
@@ -80,7 +80,7 @@ def test_neither_process_of_a_hop_imports_a_library_for_models_of_its_own(tmp_pa
     for process in ("supervisor", "worker"):
         loaded = set(json.loads((tmp_path / process).read_text()))
         assert "modelward.config.schema" in loaded
-        assert {"numpy", "onnx", "onnxruntime", "scipy", "pyarrow", "aiohttp", "rich"} & loaded == set()
+        assert {"numpy", "onnx", "onnxruntime", "grpc", "scipy", "pyarrow", "aiohttp", "rich"} & loaded == set()
 
 
 @pytest.mark.parametrize("process", ["supervisor", "worker"])
