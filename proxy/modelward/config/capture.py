@@ -57,8 +57,8 @@ class Capture(Section):
     """What is written of an input (`age`) or one of its elements (`x[3]`). `keep`: its value, as of all that are not
     named. `hash`: a keyed hash, so that equal values can be told. `leave_out`: nothing. Where a name fits nothing,
     nothing of the model is captured."""
-    quarantine: Quarantine = Quarantine()
-    retention: CaptureRetention = CaptureRetention()
+    quarantine: Quarantine = Quarantine.default()
+    retention: CaptureRetention = CaptureRetention.default()
     file_size: Size = Field(default=16 * MiB, ge=64 * KiB, le=256 * MiB)
     """Bytes in memory from which on a file is written."""
     file_age: Duration = Field(default=5 * MINUTE, ge=SECOND)

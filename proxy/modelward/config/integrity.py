@@ -133,7 +133,7 @@ class ModelTrust:
         """From the server's settings and the model's own."""
         if server is None:
             return cls("off")
-        mine = own or ModelIntegrity()
+        mine = own or ModelIntegrity.default()
         signers = next((names for models, names in server.signers.items() if pattern(models).fullmatch(name)), None)
         require = server.require if mine.require is None else mine.require
         return cls(require, mine.signers or signers, server.names)

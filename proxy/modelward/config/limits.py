@@ -66,13 +66,13 @@ class Limits(Section):
     less is free: with 0.5, eight callers that take all they can hold a ninth each, and a ninth stays free. With 1, one
     caller may take everything. A caller may always hold one message of message_size. The same share limits how many of
     an upstream's streams one caller may use."""
-    connections: Connections = Connections()
+    connections: Connections = Connections.default()
     """Limits of connections. They are always on."""
-    ipv6: Ipv6 = Ipv6()
+    ipv6: Ipv6 = Ipv6.default()
     """How IPv6 addresses are counted. It is always on."""
     streams: int = Field(default=128, ge=1, le=10_000)
     """Concurrent streams of one connection."""
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts = Timeouts.default()
     """Timeouts against slow peers. They are always on."""
 
     @model_validator(mode="after")

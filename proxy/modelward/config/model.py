@@ -153,22 +153,22 @@ class ModelSettings(Section):
     deadline: Duration | None = None
     """Longest time to a response. The client's deadline counts where it is earlier. Absent: only the client's deadline
     counts."""
-    objective: Objective = Objective()
+    objective: Objective = Objective.default()
     limit: Limit | None = None
     """Rate limit of all requests for this model. Absent: no limit."""
-    admission: Admission = Admission()
-    batching: Batching = Batching()
+    admission: Admission = Admission.default()
+    batching: Batching = Batching.default()
     run_memory: Size = Field(default=1024 * MiB, ge=MiB)
     """Most memory that a run of a model that runs here may hold beside its inputs. For small inputs the limit is lower:
     16 MiB, plus 16 KiB for each byte of input, plus for each row twice what the warm-up held."""
     fallback: Annotated[tuple[Fallback, ...], BeforeValidator(_listed)] = Field(default=(), strict=False)
     """Fallback chain. Its fallbacks are tried in order when the deadline passes, the model fails or is overloaded, or
     the anomaly mode is fallback."""
-    anomaly: Anomaly = Anomaly()
+    anomaly: Anomaly = Anomaly.default()
     outputs: Outputs = Field(default_factory=dict)
     """What its outputs are, by their names."""
-    detection: ModelDetection = ModelDetection()
-    canary: CanarySettings = CanarySettings()
+    detection: ModelDetection = ModelDetection.default()
+    canary: CanarySettings = CanarySettings.default()
     capture: Capture | None = None
     """Writes a sample of the requests to Parquet files, for retraining. Absent: none. Not in model.yaml: who may write
     there does not choose what is kept of others' requests. `capture: {}` turns it on."""
@@ -185,7 +185,7 @@ class ModelSettings(Section):
     Absent: version_policy chooses the version, or the upstreams of the model. Not with `signature`."""
     version_policy: VersionPolicy | None = None
     """Version policy of this model. Absent: the server's."""
-    promotion: PromotionSettings = PromotionSettings()
+    promotion: PromotionSettings = PromotionSettings.default()
     approvals: ModelApprovals | None = None
     """Approvals for this model, in place of the server's. Not in model.yaml."""
     shadow: Shadows = ()
@@ -209,7 +209,7 @@ class ModelSettings(Section):
 
     @model_validator(mode="after")
     def _canary_of_upstreams_is_a_file(self) -> Self:
-        if self.upstreams and self.canary.file is None and self.canary != CanarySettings():
+        if self.upstreams and self.canary.file is None and self.canary != CanarySettings.default():
             raise UnitError(
                 "canary.interval is set and the model has upstreams", "Set canary.file too, or leave it out"
             )

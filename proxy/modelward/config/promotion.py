@@ -64,7 +64,7 @@ class PromotionSettings(Section):
     """Shortest time of each step, before `--auto` goes on to the next and before the last one is over."""
     min_requests: int = Field(default=1000, ge=1)
     """Requests that the version must have answered in a step before `--auto` goes on to the next."""
-    bounds: PromotionBounds = PromotionBounds()
+    bounds: PromotionBounds = PromotionBounds.default()
 
     @model_validator(mode="after")
     def _steps_grow(self) -> Self:

@@ -40,7 +40,7 @@ from modelward.problem import Problem
 class Config(Section):
     """The configuration of one server."""
 
-    listen: Listen = Listen()
+    listen: Listen = Listen.default()
     workers: Annotated[int, BeforeValidator(parse_workers), WORKERS_SCHEMA] = Field(default=1, ge=1, le=MOST_WORKERS)
     """Worker processes. They have one listener, one set of limits and one set of statistics. `auto`: one for each core.
     """
@@ -82,22 +82,22 @@ class Config(Section):
     theirs. `unix:` stands for every client of a Unix socket."""
     sealing: Sealing | None = None
     """Keys of sealed versions. Absent: a version whose files are sealed is refused."""
-    health: Health = Health()
+    health: Health = Health.default()
     """Health checks of upstreams."""
-    breaker: Breaker = Breaker()
+    breaker: Breaker = Breaker.default()
     """Circuit breaker of each endpoint of each upstream."""
     passthrough: bool = False
     """true: methods that Modelward does not know (shared memory, traces, model repository) go to `upstreams`. Limits
     apply to them, but nothing reads them."""
-    limits: Limits = Limits()
-    detection: Detection = Detection()
+    limits: Limits = Limits.default()
+    detection: Detection = Detection.default()
     """Memory of `models.NAME.detection`. A change needs a restart."""
-    drain: Drain = Drain()
+    drain: Drain = Drain.default()
     access_log: AccessLogSettings | None = None
     """A sample of the inference requests, one line each. Absent: none. A change needs a restart."""
-    observations: Observations = Observations()
+    observations: Observations = Observations.default()
     """The memory through which capture and drift see requests. A change needs a restart."""
-    log: LogSettings = LogSettings()
+    log: LogSettings = LogSettings.default()
     """What is written to stderr. A change needs a restart."""
     state: Path | None = Field(default=None, strict=False)
     """Folder for data that outlives a restart: promotions, samples of shadows, and the key that ties callers to
@@ -254,7 +254,7 @@ class Config(Section):
     @property
     def audited(self) -> Audit | None:
         """`audit`, or its defaults where there are `operators`; None where nothing is recorded."""
-        return Audit() if self.audit is None and self.operators is not None else self.audit
+        return Audit.default() if self.audit is None and self.operators is not None else self.audit
 
     @property
     def captured(self) -> Mapping[str, Capture]:
@@ -299,7 +299,7 @@ class Config(Section):
 
     def settings(self, name: str) -> ModelSettings:
         """The settings of a model, the defaults where it has none."""
-        return self.models.get(name) or ModelSettings()
+        return self.models.get(name) or ModelSettings.default()
 
     # models whose own model.yaml cannot be used, and why; they are refused
     _unusable: dict[str, tuple[Problem, ...]] = PrivateAttr(default_factory=dict)

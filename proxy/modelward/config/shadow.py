@@ -112,7 +112,7 @@ class Shadow(Section):
     """Bytes of requests and answers that are held for the shadow. Further requests are not mirrored, but counted."""
     tolerance: float = Field(default=0.001, ge=0, lt=1)
     """Relative difference of two numbers that still agree, where outputs have no labels."""
-    bounds: Bounds = Bounds()
+    bounds: Bounds = Bounds.default()
     samples: bool = True
     """true: keep the last few hundred requests on which it disagreed, with both answers, in the folder `state`."""
 

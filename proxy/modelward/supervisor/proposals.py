@@ -65,7 +65,7 @@ class Proposals:
         self._following = asyncio.Lock()
         self._signatures: object = None  # as they were looked at last
         store = Store(state_folder(config().state))
-        self.desk = Desk(store, self, lambda: config().approvals or Approvals(), recorder)
+        self.desk = Desk(store, self, lambda: config().approvals or Approvals.default(), recorder)
 
     async def run(self) -> None:
         """Once the server has started, and for ever: finishes what was executing, then looks after all that waits."""

@@ -56,4 +56,4 @@ def test_a_question_that_nobody_waits_for_is_forgotten() -> None:
 
 def test_a_header_that_is_none_is_refused() -> None:
     with pytest.raises((ValueError, TypeError)):
-        Session().ask([(b":path",)], b"")
+        Session().ask([(b":path",)], b"")  # type: ignore[list-item]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -95,7 +96,7 @@ def misbehaved(behave: Behaviour, seconds: float = SECONDS) -> CallError:
 
 @pytest.mark.parametrize("size", [0, 1, 100_000, 1_000_000])
 def test_a_message_goes_there_and_back(size: int) -> None:
-    seen = {}
+    seen: dict[str, Any] = {}
 
     def answer(message: bytes, context: grpc.ServicerContext) -> bytes:
         seen.update(context.invocation_metadata(), remaining=context.time_remaining())
