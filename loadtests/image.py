@@ -13,7 +13,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,13 +34,14 @@ STARTS, READY_SECONDS = 9, 1.5
 REQUESTS, CLIENTS = 10_000, 16
 DELAY_SECONDS, TIMEOUT_SECONDS, GRACE_SECONDS = 2.0, 5.0, 12.0
 LOOK_SECONDS = 0.005
+FIRST = ("chrt", "--rr", "1")
 # No retries of the client's own: what it cannot send on one connection it sends on another, and that is all.
 OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0), ("grpc.lb_policy_name", "round_robin")]
 
 METHOD = f"""\
 The root that `make image-root` makes is started with bubblewrap: as user {roots.USER}, as process 1 of its own, on a
 root that cannot be written; only the state folder and `/tmp` can. One small model. Ready is the first 200 of `/readyz`
-after the command was started.
+after the command was started. With `--realtime` other work on the machine gives way to the starts, not to the drain.
 
 For the drain two of them stand behind a client that balances between both over {CLIENTS} connections, and never tries a
 call again. After a third of the {REQUESTS:,} requests the first one gets SIGTERM (`drain: {{delay: {DELAY_SECONDS:g} s,
@@ -96,8 +97,8 @@ class Container:
 
 
 @contextmanager
-def container(root: Path) -> Iterator[Container]:
-    """A server in the root, with folders of its own. Raises Missing."""
+def container(root: Path, before: Sequence[str] = ()) -> Iterator[Container]:
+    """A server in the root, with folders of its own. before: a command that starts it. Raises Missing."""
     port, http = free_ports(2)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -114,7 +115,7 @@ def container(root: Path) -> Iterator[Container]:
         (folder / "configuration" / "modelward.yaml").write_text(yaml.safe_dump(settings))
         command = inside(root, folder, [PROGRAM, "serve", "--config", "/etc/modelward/modelward.yaml"], served)
         began = time.monotonic()
-        with started("modelward", command) as process:
+        with started("modelward", [*before, *command]) as process:
             yield Container(process, port, http, began)
 
 
@@ -142,11 +143,11 @@ def looked(root: Path) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-def starts(root: Path, times: int) -> list[tuple[float, float, float]]:
+def starts(root: Path, times: int, before: Sequence[str]) -> list[tuple[float, float, float]]:
     """Of each start: seconds until ready, seconds of CPU until then, and seconds in which it waited for a core."""
     found = []
     for _ in range(times):
-        with container(root) as one:
+        with container(root, before) as one:
             seconds = one.ready()
             family = tree(one.process.pid)
             found.append((seconds, cpu_ns(one.process.pid) / 1e9, sum(map(waited_ns, family)) / 1e9))
@@ -206,6 +207,7 @@ def main() -> int:
     )
     parser.add_argument("--starts", type=int, default=STARTS, help="how many (default: %(default)s)")
     parser.add_argument("--requests", type=int, default=REQUESTS, help="in the drain (default: %(default)s)")
+    parser.add_argument("--realtime", action="store_true", help="starts go before other work of this machine (as root)")
     parser.add_argument("--write", action="store_true", help="replace the files in loadtests/results")
     arguments = parser.parse_args()
     if not arguments.root.is_dir():
@@ -213,7 +215,7 @@ def main() -> int:
         return 77
     try:
         looked(arguments.root)
-        found = starts(arguments.root, arguments.starts)
+        found = starts(arguments.root, arguments.starts, FIRST if arguments.realtime else ())
         outcome, seconds, meanwhile, code = asyncio.run(drained(arguments.root, arguments.requests))
     except Missing as error:
         print(error)

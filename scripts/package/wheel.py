@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import tempfile
 from email.parser import BytesParser
@@ -17,7 +19,7 @@ __all__ = ["LIBRARIES", "SBOM", "repaired"]
 
 LIBRARIES = "modelward.libs"
 SBOM = "sboms/modelward.cdx.json"
-SYSTEM = ("/usr/lib64", "/usr/lib", "/lib64", "/lib", "/usr/local/lib64", "/usr/local/lib")
+SYSTEM = ("/usr/lib64", "/usr/lib", "/usr/local/lib64", "/usr/local/lib")
 CYTHON = re.compile(rb"_cython_(\d+_\d+_\w+?)\x00")
 DATA_LICENCE = "CC-BY-4.0"  # proxy/modelward/demo/README.md
 
@@ -81,10 +83,10 @@ def _sources(files: dict[str, bytes]) -> dict[str, Provided]:
 
 def _located(library: str, wanted_by: str) -> Path:
     """As the linker of the system finds it."""
-    ran = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=False)
-    match = re.search(rf"^\s*{re.escape(library)} .* => (\S+)$", ran.stdout, re.MULTILINE)
-    places = [Path(match[1])] if match else [Path(place, library) for place in SYSTEM]
-    for place in places:
+    listed = shutil.which("ldconfig", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    told = subprocess.run([listed, "-p"], capture_output=True, text=True, check=False).stdout if listed else ""
+    match = re.search(rf"^\s*{re.escape(library)} .* => (\S+)$", told, re.MULTILINE)
+    for place in [Path(match[1])] if match else [Path(folder, library) for folder in SYSTEM]:
         if place.exists():
             return place.resolve()
     raise LookupError(f"{library}, which {wanted_by} needs, is not on this system")
