@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import signal
 import statistics
@@ -34,6 +35,7 @@ STARTS, READY_SECONDS = 9, 1.5
 REQUESTS, CLIENTS = 10_000, 16
 DELAY_SECONDS, TIMEOUT_SECONDS, GRACE_SECONDS = 2.0, 5.0, 12.0
 LOOK_SECONDS = 0.005
+PACKAGES = ("python3.13-minimal", "libc6", *machine.PACKAGES)
 FIRST = ("chrt", "--rr", "1")
 # No retries of the client's own: what it cannot send on one connection it sends on another, and that is all.
 OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0), ("grpc.lb_policy_name", "round_robin")]
@@ -45,8 +47,7 @@ after the command was started. With `--realtime` other work on the machine gives
 
 For the drain two of them stand behind a client that balances between both over {CLIENTS} connections, and never tries a
 call again. After a third of the {REQUESTS:,} requests the first one gets SIGTERM (`drain: {{delay: {DELAY_SECONDS:g} s,
-timeout: {TIMEOUT_SECONDS:g} s}}`); it has {GRACE_SECONDS:g} s, as Kubernetes
-would give it with that `terminationGracePeriodSeconds`."""
+timeout: {TIMEOUT_SECONDS:g} s}}`); it has {GRACE_SECONDS:g} s to end, as Kubernetes would give it."""
 
 LOOK = """
 import errno, os, pathlib
@@ -245,10 +246,18 @@ def main() -> int:
     body = "\n\n".join([table(("what", "figure"), rows), "\n".join([*told, *(f"- {bar}" for bar in bars)])])
     print(body)
     if arguments.write:
-        facts, command = machine.facts(), machine.command("loadtests.image")
+        facts = {**machine.facts(), "in the image": contents(arguments.root)}
+        command = machine.command("loadtests.image")
         data = {**facts, "bars": {bar.name: bar.figure for bar in bars}}
         results.write("image", results.document("The root of the image", METHOD, facts, command, body), data)
     return 0 if all(bar.reached for bar in bars) else 1
+
+
+def contents(root: Path) -> str:
+    """What matters of its list of packages, with versions."""
+    parts = json.loads((root / "usr/share/sbom/modelward.cdx.json").read_text())["components"]
+    versions = {part["name"]: part.get("version", "") for part in parts}
+    return ", ".join(f"{name} {versions[name]}" for name in PACKAGES)
 
 
 def size(root: Path) -> int:
