@@ -37,17 +37,18 @@ DELAY_SECONDS, TIMEOUT_SECONDS, GRACE_SECONDS = 2.0, 5.0, 12.0
 LOOK_SECONDS = 0.005
 PACKAGES = ("python3.13-minimal", "libc6", *machine.PACKAGES)
 FIRST = ("chrt", "--rr", "1")
-# No retries of the client's own: what it cannot send on one connection it sends on another, and that is all.
-OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0), ("grpc.lb_policy_name", "round_robin")]
+# As gRPC ships it, without a retry policy: it sends again only what it knows that no server has begun.
+OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.lb_policy_name", "round_robin")]
 
 METHOD = f"""\
 The root that `make image-root` makes is started with bubblewrap: as user {roots.USER}, as process 1 of its own, on a
 root that cannot be written; only the state folder and `/tmp` can. One small model. Ready is the first 200 of `/readyz`
 after the command was started. With `--realtime` other work on the machine gives way to the starts, not to the drain.
 
-For the drain two of them stand behind a client that balances between both over {CLIENTS} connections, and never tries a
-call again. After a third of the {REQUESTS:,} requests the first one gets SIGTERM (`drain: {{delay: {DELAY_SECONDS:g} s,
-timeout: {TIMEOUT_SECONDS:g} s}}`); it has {GRACE_SECONDS:g} s to end, as Kubernetes would give it."""
+For the drain two of them stand behind a client that balances between both over {CLIENTS} connections. It is as gRPC
+ships it, without a retry policy: it sends again only what it knows that no server has begun. After a third of the
+{REQUESTS:,} requests the first server gets SIGTERM, with `drain: {{delay: {DELAY_SECONDS:g} s,
+timeout: {TIMEOUT_SECONDS:g} s}}`; it has {GRACE_SECONDS:g} s to end, as Kubernetes would give it."""
 
 LOOK = """
 import errno, os, pathlib
