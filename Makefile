@@ -81,7 +81,7 @@ lint: $(VENV)/.linted
 	MYPYPATH=proxy:native $(PY) -m mypy.stubtest modelward_native $(STUBTEST)
 
 # The generated pages of docs/reference/, the figures in all documents, and the site in build/site.
-docs: $(VENV)/.documented
+docs: $(VENV)/.documented dashboards
 	$(PY) -m scripts.docs
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
 
@@ -125,5 +125,18 @@ bench-sanitize: $(VENV)/.tested
 	@scripts/sanitized test $(ARGS)
 
 clean:
-	rm -rf build *.egg-info proxy/modelward/descriptors.pb $(VENV)/.built $(VENV)/.tested $(VENV)/.linted $(VENV)/.sieged $(VENV)/.documented
+	rm -rf build *.egg-info proxy/modelward/descriptors.pb $(VENV)/.built $(VENV)/.tested $(VENV)/.linted $(VENV)/.sieged $(VENV)/.documented $(VENV)/.drawn
 	find native -name '*.so' -delete
+
+# deploy/grafana/dashboards, which is part of the repository as the generated pages are.
+.PHONY: dashboards bench-alerts
+dashboards: $(VENV)/.drawn
+	$(PY) -m scripts.dashboards
+
+$(VENV)/.drawn: $(VENV)/.built
+	@scripts/extras dashboards
+	@touch $@
+
+BENCHES += bench-alerts
+bench-alerts: $(VENV)/.tested
+	$(PY) -m loadtests.alerts $(ARGS)

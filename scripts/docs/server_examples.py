@@ -32,6 +32,7 @@ detection: {identities: 1048576}
 drain: {delay: 5s}
 access_log: {sample: 0.01, file: access.jsonl}
 observations: {memory: 4MiB}
+metrics: {identities: [team-a]}
 log: {format: json}
 models:
   fraud: {deadline: 50ms}
@@ -311,6 +312,10 @@ breaker:
   ejection: 10s
   max_ejection: 5m
   max_inflight: 1024
+""",
+    "metrics": """
+metrics:
+  identities: [team-a, team-b]
 """,
     "limits": """
 limits:

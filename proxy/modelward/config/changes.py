@@ -36,6 +36,7 @@ OF_RULES = (
     "breaker",
     "limits",
     "drain",
+    "metrics",
 )
 
 

@@ -21,6 +21,7 @@ from modelward.config.integrity import Integrity, ModelTrust
 from modelward.config.limits import Limits
 from modelward.config.listen import Listen
 from modelward.config.log import LogSettings
+from modelward.config.metrics import Metrics
 from modelward.config.model import ModelSettings, VersionPolicy
 from modelward.config.observations import Observations
 from modelward.config.operators import Operators, check_reach
@@ -77,6 +78,7 @@ class Config(Section):
     """Signatures of model files. Absent: they are not read."""
     approvals: Approvals | None = None
     """How many others must approve what an operator asks for. Absent: nobody needs to."""
+    metrics: Metrics = Metrics()
     trusted_proxies: TrustedProxies = ()
     """Networks of proxies whose x-forwarded-for is believed. The peer is the right-most address in it that is not
     theirs. `unix:` stands for every client of a Unix socket."""

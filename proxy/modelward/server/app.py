@@ -235,7 +235,7 @@ class Application:
     def snapshot(self) -> Snapshot:
         """All counters at this moment."""
         own = replace(self.cold(), shares=self.catalog.shares, objectives=objectives(self.serving.config.models))
-        return added(snapshot(self.region), own)
+        return added(snapshot(self.region, self.serving.config.metrics.identities), own)
 
     def cold(self) -> Snapshot:
         """What is counted elsewhere than in the region: by reloads, upstreams, connections, TLS and access."""

@@ -382,7 +382,7 @@ class Supervisor:
             detection=self._identities.stats(),
             integrity=integrity_stats(self._facts, self._recheck),
         )
-        return added(native_snapshot.snapshot(self._pool.region), own)
+        return added(native_snapshot.snapshot(self._pool.region, self.config.metrics.identities), own)
 
     def _failing(self) -> dict[tuple[str, str], int]:
         return stats.failing(self._pool.region) if self._pool is not None else {}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelward.status import Code
+from modelward.telemetry.identities import of_identities
 from modelward.telemetry.merge import added
 from modelward.telemetry.snapshot import (
     OTHER_MODEL,
@@ -101,8 +103,9 @@ def endpoint(native: Endpoint) -> EndpointSnapshot:
     )
 
 
-def snapshot(region: Region) -> Snapshot:
-    """All counters of all processes at this moment, but for what is not counted in the region."""
+def snapshot(region: Region, identities: Sequence[str] = ()) -> Snapshot:
+    """All counters of all processes at this moment, but for what is not counted in the region. identities: that are
+    counted by name."""
     models: dict[str, ModelSnapshot] = {OTHER_MODEL: ModelSnapshot()}
     for (name, number), t in stats.models(region).items():
         if not name:
@@ -131,6 +134,7 @@ def snapshot(region: Region) -> Snapshot:
         limits=limits,
         output_violations=violations(region),
         output_budgets=budgets_used(region, time.monotonic_ns()),
+        identities=of_identities(region, identities),
         shadows={key: _shadow(total) for key, total in shadows.totals(region).items()},
     )
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modelward.config.units import SECOND
-from modelward.telemetry.snapshot import ObjectiveSnapshot
 
 if TYPE_CHECKING:
     from modelward.config.model import ModelSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveSnapshot:
+    """What a model is to keep: shares, and seconds of one bound of the histogram of its requests."""
+
+    success: float = 0.999
+    latency: float | None = None
+    in_time: float = 0.99
 
 
 def objectives(models: Mapping[str, ModelSettings]) -> dict[str, ObjectiveSnapshot]:

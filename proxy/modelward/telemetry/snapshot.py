@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from modelward.telemetry.kinds import END, FLAG, GAUGE, GAUGES, MOST, SAME
+from modelward.telemetry.objectives import ObjectiveSnapshot
 from modelward.telemetry.statistics import Statistics
 
 # Stands for every model name that is not served, so that strangers cannot mint time series.
@@ -217,12 +218,14 @@ class ScrapeSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectiveSnapshot:
-    """What a model is to keep: shares, and seconds of one bound of the histogram of its requests."""
+class IdentitySnapshot:
+    """Of one that the configuration names. requests, seconds (of backend time): estimates from a sample."""
 
-    success: float = 0.999
-    latency: float | None = None
-    in_time: float = 0.99
+    requests: int = 0
+    seconds: float = 0
+    refused: Mapping[str, int] = field(default_factory=dict)  # by limit
+    denied: int = 0
+    anomalous: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +359,7 @@ class Snapshot:
     # seconds since 1970 of the last promotion that the server itself has taken back, by model
     rolled_back: Mapping[str, float] = field(default_factory=dict, metadata=GAUGES)
     objectives: Mapping[str, ObjectiveSnapshot] = field(default_factory=dict, metadata=SAME)  # by model
+    identities: Mapping[str, IdentitySnapshot] = field(default_factory=dict)
     # deaths of workers in runs, and shapes of inputs that are not run any more, by model and version
     crashes: Mapping[tuple[str, str], int] = field(default_factory=dict)
     contained: Mapping[tuple[str, str], int] = field(default_factory=dict, metadata=GAUGES)

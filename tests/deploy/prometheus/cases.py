@@ -155,10 +155,10 @@ CASES: Mapping[str, Case] = {
     "workers die": when(2, {f'modelward_worker_restarts_total{{{TARGET},reason="died"}}': 1}, "ModelwardWorkerDied"),
     "a crash is contained": when(1, {f"modelward_contained{{{VERSION}}}": 1}, "ModelwardCrashContained"),
     "the certificate has ten days": when(
-        11, {f"modelward_tls_certificate_not_after_seconds{{{TARGET}}}": 10 * DAY}, "ModelwardCertificateExpires"
+        1, {f"modelward_tls_certificate_not_after_seconds{{{TARGET}}}": 10 * DAY}, "ModelwardCertificateExpires"
     ),
     "the certificate has a day": when(
-        11, {f"modelward_tls_certificate_not_after_seconds{{{TARGET}}}": DAY}, "ModelwardCertificateExpires"
+        1, {f"modelward_tls_certificate_not_after_seconds{{{TARGET}}}": DAY}, "ModelwardCertificateExpires"
     ),
     "the trail cannot be written": when(2, {f"modelward_audit_up{{{TARGET}}}": 0}, "ModelwardAuditDown"),
     "records are lost": when(2, {f"modelward_audit_records_lost_total{{{TARGET}}}": 5}, "ModelwardAuditRecordsLost"),

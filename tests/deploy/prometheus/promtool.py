@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
-UNPACKED = Path(".cache/prometheus/usr/bin").resolve()
+from scripts.docs import ROOT
+
+UNPACKED = ROOT / ".cache" / "prometheus" / "usr" / "bin"
 PROMTOOL, PROMETHEUS = (shutil.which(name, path=UNPACKED) or shutil.which(name) for name in ("promtool", "prometheus"))
 
 needs_prometheus = pytest.mark.skipif(

@@ -76,6 +76,17 @@ def test_each_alert_has_a_severity_a_summary_a_description_and_a_page_that_is_th
     assert set(re.findall(r"^## (Modelward\w+)$", page, re.MULTILINE)) == {rule["alert"] for rule in ALERTS}
 
 
+def test_texts_name_only_labels_that_the_alert_has() -> None:
+    shown = labels_by_name()
+    for rule in ALERTS:
+        named = set(re.findall(r"\$labels\.(\w+)", " ".join(rule["annotations"].values())))
+        if grouped := re.search(r"\b(?:by|on) \(([^)]+)\)", rule["expr"]):
+            assert named <= set(grouped[1].split(", ")), rule["alert"]
+        else:
+            metric = re.search(r"modelward_\w+", rule["expr"])[0]
+            assert named <= shown[metric] | {"instance"}, rule["alert"]
+
+
 def test_each_metric_of_the_rules_and_of_their_cases_is_exposed_with_its_labels() -> None:
     shown = labels_by_name()
     texts = [rule["expr"] for rule in EVERY]

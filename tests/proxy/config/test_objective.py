@@ -7,8 +7,7 @@ import pytest
 from modelward.config.load import load
 from modelward.config.objective import Objective
 from modelward.problem import ProblemsFound
-from modelward.telemetry.objectives import objectives
-from modelward.telemetry.snapshot import ObjectiveSnapshot
+from modelward.telemetry.objectives import ObjectiveSnapshot, objectives
 
 UPSTREAM = 'models.m.upstreams=["127.0.0.1:1"]'
 

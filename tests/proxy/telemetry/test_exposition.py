@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from modelward.telemetry.exposition import Exposition, render
 from modelward.telemetry.metrics.prometheus import ModelwardCollector
+from modelward.telemetry.objectives import ObjectiveSnapshot
 from modelward.telemetry.snapshot import (
     OTHER_MODEL,
     AccessLogSnapshot,
@@ -25,10 +26,10 @@ from modelward.telemetry.snapshot import (
     DriftSnapshot,
     EndpointSnapshot,
     Histogram,
+    IdentitySnapshot,
     IntegritySnapshot,
     LimitsSnapshot,
     ModelSnapshot,
-    ObjectiveSnapshot,
     ObservationSnapshot,
     ShadowSnapshot,
     SharedSnapshot,
@@ -87,6 +88,7 @@ SNAPSHOT = Snapshot(
     capture=CaptureSnapshot({("fraud", "clean"): 5}, {("fraud", "disk"): 6}, {"fraud": 1}, {"fraud": 99}, {"fraud": 0}),
     drift={("fraud", "1"): DriftSnapshot({"inputs": True}, {"inputs": 1.2}, {"inputs": 9}, {"inputs": 1}, 3)},
     rolled_back={"fraud": 1.8e9},
+    identities={"team-a": IdentitySnapshot(64, 1.5, {"peer": 9, "identity": 44}, 45, 46)},
     objectives={"fraud": ObjectiveSnapshot(0.99, 1.0, 0.95)},
     promotions={("fraud", "done", ""): 15, ("fraud", "rolled_back", "errors"): 16},
     close_reasons=CloseReasonSnapshot(refused={"peer_rate": 13}, closed={"resets": 14}),
@@ -236,6 +238,11 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         "modelward_promotion_rolled_back_timestamp_seconds": {frozenset({"model"})},
         "modelward_objective_ratio": {frozenset({"model", "objective"})},
         "modelward_objective_latency_seconds": {frozenset({"model", "bound"})},
+        "modelward_identity_requests": {frozenset({"identity"})},
+        "modelward_identity_backend_seconds": {frozenset({"identity"})},
+        "modelward_identity_refusals": {frozenset({"identity", "limit"})},
+        "modelward_identity_denied": {frozenset({"identity"})},
+        "modelward_identity_anomalies": {frozenset({"identity"})},
         "modelward_crashes": set(),
         "modelward_contained": set(),
         "modelward_worker_deaths": set(),
@@ -345,6 +352,11 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         ("modelward_objective_ratio", {"model": "fraud", "objective": "success"}, 0.99),
         ("modelward_objective_ratio", {"model": "fraud", "objective": "in_time"}, 0.95),
         ("modelward_objective_latency_seconds", {"model": "fraud", "bound": "1.0"}, 1.0),
+        ("modelward_identity_requests_total", {"identity": "team-a"}, 64),
+        ("modelward_identity_backend_seconds_total", {"identity": "team-a"}, 1.5),
+        ("modelward_identity_refusals_total", {"identity": "team-a", "limit": "identity"}, 44),
+        ("modelward_identity_denied_total", {"identity": "team-a"}, 45),
+        ("modelward_identity_anomalies_total", {"identity": "team-a"}, 46),
         ("modelward_state_unsaved", {}, 1),
         ("modelward_state_write_failures_total", {}, 25),
         ("modelward_watch_failures_total", {}, 26),

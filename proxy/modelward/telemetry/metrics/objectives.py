@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modelward.telemetry.metrics.family import Family
-from modelward.telemetry.snapshot import OTHER_MODEL, ObjectiveSnapshot, Snapshot, le_labels
+from modelward.telemetry.objectives import ObjectiveSnapshot
+from modelward.telemetry.snapshot import OTHER_MODEL, Snapshot, le_labels
 
 UNSAID = ObjectiveSnapshot()
 

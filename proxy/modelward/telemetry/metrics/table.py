@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modelward.telemetry.metrics.family import Family
+from modelward.telemetry.metrics.identities import identity_families
 from modelward.telemetry.metrics.models import model_families, triton_families
 from modelward.telemetry.metrics.objectives import objective_families
 from modelward.telemetry.metrics.server import server_families
@@ -20,5 +21,6 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
     yield from server_families(snapshot)
     yield from model_families(snapshot)
     yield from objective_families(snapshot)
+    yield from identity_families(snapshot)
     yield from upstream_families(snapshot)
     yield from triton_families(snapshot)

@@ -1,0 +1,104 @@
+"""`python -m loadtests.alerts`: the alerting rules as they are, on a real Prometheus and real servers.
+
+tests/deploy/prometheus/test_live.py does the same in seconds, with ranges of a sixtieth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from loadtests.tools import machine, results
+from loadtests.tools.results import Bar, table
+from scripts.dashboards.boards import BOARDS
+from tests.deploy.prometheus.promtool import PROMETHEUS
+from tests.deploy.prometheus.scene import Scene, on
+from tests.deploy.prometheus.test_live import CAUSED, numbers
+from tests.deploy.prometheus.test_rules import RULES
+
+MINUTES = 20.0
+QUIET_MINUTES = 15.0
+PACE_SECONDS = 0.5
+EACH = "5s"
+
+METHOD = f"""\
+Prometheus scrapes four servers every five seconds and evaluates `deploy/prometheus/rules.yaml` as often. One server
+is in order, also while its clients make mistakes; three are not: models fail, are late, shed, drift and crash, a
+version is taken back, a certificate is old, a server is gone. An alert comes after its cause has lasted for as long
+as its rule says. Every query of every dashboard is asked at the end. At least {QUIET_MINUTES:g} minutes are watched."""
+
+
+@dataclass
+class Outcome:
+    """raised: seconds after the causes, by alert. quiet: alerts of the server that is in order. empty: queries without
+    data, of so many."""
+
+    raised: dict[str, float] = field(default_factory=dict)
+    quiet: set[str] = field(default_factory=set)
+    minutes: float = 0.0
+    queries: int = 0
+    empty: list[str] = field(default_factory=list)
+
+
+def watch(scene: Scene, minutes: float) -> Outcome:
+    outcome, began = Outcome(), time.monotonic()
+    while (now := time.monotonic() - began) < minutes * 60:
+        scene.traffic()
+        for alert in scene.prometheus.firing():
+            if alert.labels["job"] == "quiet":
+                outcome.quiet.add(alert.name)
+            else:
+                outcome.raised.setdefault(alert.name, now)
+        outcome.minutes = now / 60
+        if outcome.minutes >= QUIET_MINUTES and outcome.raised.keys() >= CAUSED:
+            break
+        time.sleep(PACE_SECONDS)
+    for name, board in BOARDS.items():
+        for panel in (panel for row in board.rows for panel in row.panels):
+            for query in panel.queries:
+                outcome.queries += 1
+                if not numbers(scene, query):
+                    outcome.empty.append(f"{name}: {panel.title}")
+    return outcome
+
+
+def report(outcome: Outcome) -> tuple[str, list[Bar]]:
+    rows = [(name, f"{seconds:.0f} s") for name, seconds in sorted(outcome.raised.items(), key=lambda each: each[1])]
+    bars = [
+        Bar("alerts that had a cause and did not fire", len(CAUSED - outcome.raised.keys()), 0, "alerts"),
+        Bar("alerts of the server that is in order", len(outcome.quiet), 0, "alerts"),
+        Bar("minutes that were watched", outcome.minutes, QUIET_MINUTES, "min", at_most=False),
+        Bar("queries of dashboards without data", len(outcome.empty), 0, f"of {outcome.queries}"),
+    ]
+    missing = [f"not raised: {name}" for name in sorted(CAUSED - outcome.raised.keys())]
+    lines = [table(("alert", "raised after"), rows), *missing, *outcome.empty, *map(str, bars)]
+    return "\n\n".join((lines[0], "\n".join(f"- {line}" for line in lines[1:]))), bars
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m loadtests.alerts", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="at most (default: %(default)s)")
+    parser.add_argument("--write", action="store_true", help="replace the files in loadtests/results")
+    arguments = parser.parse_args()
+    if PROMETHEUS is None:
+        print("Prometheus is not installed: scripts/peers prometheus")
+        return 1
+    with tempfile.TemporaryDirectory() as folder, on(Path(folder), RULES.read_text(), EACH) as scene:
+        scene.traffic()
+        scene.causes()
+        outcome = watch(scene, arguments.minutes)
+    body, bars = report(outcome)
+    print(body)
+    if arguments.write:
+        data = {"raised": outcome.raised, "quiet": sorted(outcome.quiet), "minutes": outcome.minutes}
+        facts, command = machine.facts(), machine.command("loadtests.alerts")
+        results.write("alerts", results.document("Alerts", METHOD, facts, command, body), data)
+    return 0 if all(bar.reached for bar in bars) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Grafana's dashboards, from plain data. `python -m scripts.dashboards` writes deploy/grafana/dashboards."""

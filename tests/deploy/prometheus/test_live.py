@@ -1,0 +1,81 @@
+"""Rules and dashboards on a real Prometheus that scrapes real servers, of which one is in order and the others are not.
+
+Ranges of the rules, and the times that causes must last, are a sixtieth: 5 s for 5 minutes. `make bench-alerts` takes
+them as they are.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from scripts.dashboards.board import RATE, Query
+from scripts.dashboards.boards import BOARDS
+from tests.deploy.prometheus.promtool import needs_prometheus
+from tests.deploy.prometheus.real import shortened
+from tests.deploy.prometheus.scene import Scene, has_store, on
+from tests.deploy.prometheus.test_rules import ALERTS, RULES
+
+FASTER = 60
+QUIET_SECONDS = 15 * 60 / FASTER
+LONGEST_SECONDS = 120.0  # on a machine that does much else
+# Caused in tests/e2e, where a disk is full, a trail is rewritten, files change, breakers are held and glass is broken.
+# promtool tries these rules on the series that are told there.
+NOT_HERE = {
+    "ModelwardAuditDown",
+    "ModelwardAuditRecordsLost",
+    "ModelwardAuditRewritten",
+    "ModelwardBreakGlassUnreviewed",
+    "ModelwardFilesChanged",
+    "ModelwardLimitTableFull",
+    "ModelwardStateUnsaved",
+    "ModelwardUpstreamPanic",
+}
+CAUSED = {rule["alert"] for rule in ALERTS} - NOT_HERE
+OF_STORES = "modelward_shared_limits_round_trip_seconds"
+
+pytestmark = needs_prometheus
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    with on(tmp_path_factory.mktemp("scene"), shortened(RULES.read_text(), FASTER)) as scene:
+        scene.traffic()
+        scene.causes()
+        yield scene
+
+
+def test_each_alert_fires_for_servers_that_have_its_cause_and_none_for_one_that_is_in_order(scene: Scene) -> None:
+    began, seen = time.monotonic(), set[str]()
+    while (missing := CAUSED - seen) or time.monotonic() < began + QUIET_SECONDS:
+        assert time.monotonic() < began + LONGEST_SECONDS, f"not raised: {sorted(missing)}"
+        scene.traffic()
+        alerts = scene.prometheus.firing()
+        assert not [alert for alert in alerts if alert.labels["job"] == "quiet"]
+        seen |= {alert.name for alert in alerts}
+        texts = [text for alert in alerts for text in alert.texts.values()]
+        assert not [text for text in texts if "<error" in text or "<no value>" in text]
+    assert scene.prometheus.broken_rules() == []
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_every_query_of_a_dashboard_returns_data(scene: Scene, name: str) -> None:
+    scene.traffic()
+    queries = {(panel.title, each) for row in BOARDS[name].rows for panel in row.panels for each in panel.queries}
+    if not has_store():
+        queries = {(title, each) for title, each in queries if OF_STORES not in each.expression}
+    empty = {(title, each.legend) for title, each in queries if not numbers(scene, each)}
+    assert empty == set()
+
+
+def numbers(scene: Scene, query: Query) -> list[float]:
+    """What a panel shows with everything chosen, but for what is no number."""
+    expression = query.expression.replace(RATE, "20s").replace("[1h]", "[60s]")
+    for variable in ("job", "instance", "model", "identity"):
+        expression = expression.replace(f"${variable}", ".*")
+    assert "$" not in expression
+    values = [float(each["value"][1]) for each in scene.prometheus.query(expression)]
+    return [value for value in values if not math.isnan(value)]
