@@ -55,11 +55,13 @@ MATRIX: dict[str, dict[str, Any]] = {
     | {
         "valkey": {"url": "rediss://valkey.data:6379/0", "secretName": "valkey", "passwordKey": "password"},
         "postgres": {"url": "postgresql://audit@postgres.data/audit", "secretName": "pg", "passwordKey": "password"},
+        "fleet": "valkey",
     },
     "gateway with stores whose URLs are secret": UPSTREAM
     | {
         "valkey": {"secretName": "valkey", "urlKey": "url"},
         "postgres": {"secretName": "pg", "urlKey": "url", "passwordKey": "password"},
+        "fleet": "postgres",
         "config": {"limits": {"shared": {"interval": "200ms"}, "total": {"rate": "1000/s"}}},
     },
     "gateway watched and scaled by HPA": UPSTREAM

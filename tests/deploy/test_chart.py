@@ -233,6 +233,7 @@ def test_helm_finds_nothing_wrong(version: str) -> None:
         (EMBEDDED | {"state": {"kind": "existingClaim"}}, "set state.existingClaim"),
         (UPSTREAM | {"certManager": {"enabled": True}}, "set certManager.issuerRef"),
         (UPSTREAM | {"valkey": {"urlKey": "url"}}, "set valkey.secretName"),
+        (UPSTREAM | {"fleet": "valkey"}, "set valkey.url or valkey.urlKey"),
     ],
 )
 def test_values_that_do_not_fit_together_are_told_with_what_to_write(values: dict[str, Any], told: str) -> None:

@@ -38,6 +38,11 @@
 {{- with include "modelward.store" (dict "store" .Values.postgres "name" "postgres") | fromYaml -}}
 {{- $_ := set $owned "audit" (dict "postgres" .) -}}
 {{- end -}}
+{{- if .Values.fleet -}}
+{{- with include "modelward.store" (dict "store" (get .Values .Values.fleet) "name" .Values.fleet) | fromYaml -}}
+{{- $_ := set $owned "fleet" . -}}
+{{- end -}}
+{{- end -}}
 {{ toYaml (mergeOverwrite $config $owned) }}
 {{- end }}
 
@@ -57,7 +62,7 @@ modelward.config.changes, and limits.shared, access.jwt, and whether there is tl
 */}}
 {{- define "modelward.fixed" -}}
 {{- $config := include "modelward.config" . | fromYaml -}}
-{{- $fixed := pick $config "listen" "admin_tls" "workers" "state" "log" "access_log" "audit" "observations" "detection" -}}
+{{- $fixed := pick $config "listen" "admin_tls" "workers" "state" "log" "access_log" "audit" "observations" "detection" "fleet" -}}
 {{- $_ := set $fixed "shared" (dig "limits" "shared" "" $config) -}}
 {{- $_ := set $fixed "jwt" (dig "access" "jwt" "" $config) -}}
 {{- $_ := set $fixed "has" (list (hasKey $config "tls") (hasKey $config "access")) -}}

@@ -58,6 +58,14 @@ volumeMounts:
 - name: MODELWARD__AUDIT__POSTGRES__URL
   valueFrom: {secretKeyRef: {name: {{ .Values.postgres.secretName }}, key: {{ .Values.postgres.urlKey }}}}
 {{- end }}
+{{- if .Values.fleet }}
+{{- with get .Values .Values.fleet }}
+{{- if .urlKey }}
+- name: MODELWARD__FLEET__URL
+  valueFrom: {secretKeyRef: {name: {{ .secretName }}, key: {{ .urlKey }}}}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- with .Values.env }}
 {{ toYaml . }}
 {{- end }}

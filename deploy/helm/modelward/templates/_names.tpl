@@ -80,6 +80,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and .Values.certManager.enabled (not .Values.certManager.issuerRef) -}}
 {{ fail "certManager.enabled: set certManager.issuerRef" }}
 {{- end -}}
+{{- if .Values.fleet -}}
+{{- with get .Values .Values.fleet -}}
+{{- if not (or .url .urlKey) -}}
+{{ fail (printf "fleet is %s: set %s.url or %s.urlKey" $.Values.fleet $.Values.fleet $.Values.fleet) }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- range $name := list "valkey" "postgres" -}}
 {{- $store := get $.Values $name -}}
 {{- if and (or $store.urlKey $store.passwordKey) (not $store.secretName) -}}
