@@ -1,15 +1,18 @@
-"""The schema of the chart's values. `config` in it is the server's own schema, without what the chart sets."""
+"""The schema of the chart's values, and the keys that it replaces pods for. `config` in the schema is the server's own,
+without what the chart sets.
+"""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from modelward.cli.schema import schema
+from modelward.config.changes import FIXED
 from modelward.config.shorthands import WithShorthands
 from scripts.docs import ROOT
 
 CHART = ROOT / "deploy" / "helm" / "modelward"
 FILE = CHART / "values.schema.json"
+FIXED_FILE = CHART / "files" / "fixed.json"
 OWNED = ("listen", "drain", "repository", "state", "tls", "admin_tls")
 """Keys of the configuration that follow from other values of the chart."""
 STORES = ("Shared", "Postgres")
@@ -31,8 +34,15 @@ def with_config(text: str) -> str:
     return json.dumps(whole, indent=1) + "\n"
 
 
-def write(file: Path = FILE) -> None:
-    file.write_text(with_config(file.read_text()))
+def fixed_keys() -> str:
+    """Keys whose changes a running server cannot follow, for the chart: it replaces the pods then."""
+    return json.dumps(sorted(FIXED)) + "\n"
+
+
+def write() -> None:
+    FILE.write_text(with_config(FILE.read_text()))
+    FIXED_FILE.parent.mkdir(exist_ok=True)
+    FIXED_FILE.write_text(fixed_keys())
 
 
 def _bare(node: Any, names: bool = False) -> Any:

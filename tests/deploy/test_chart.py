@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import tarfile
+import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -188,11 +190,12 @@ def test_the_admin_api_is_reached_from_outside_only_with_certificates(name: str)
 
 
 def test_pods_are_replaced_for_changes_that_a_running_server_cannot_follow() -> None:
-    text = (CHART / "templates" / "_config.tpl").read_text()
-    (picked,) = re.findall(r'pick \$config((?: "\w+")+)', text)
-    assert {*re.findall(r"\w+", picked)} == {*FIXED}
+    assert values_schema.FIXED_FILE.read_text() == values_schema.fixed_keys(), (
+        "run `make docs` and commit what it writes"
+    )
     now = restart_of(UPSTREAM)
     assert restart_of(UPSTREAM | {"config": {"workers": 2}}) != now
+    assert restart_of(UPSTREAM | {"config": {"detection": {"identities": 4096}}}) != now
     assert restart_of(UPSTREAM | {"keys": {"secretName": "keys"}}) != now
     assert restart_of(UPSTREAM | {"valkey": {"url": "redis://valkey:6379"}}) != now
     assert (
@@ -212,6 +215,17 @@ def test_alerts_are_those_of_prometheus_own_file() -> None:
 
 def restart_of(values: dict[str, Any]) -> str:
     return str(one(render(values), "Deployment")["spec"]["template"]["metadata"]["annotations"]["modelward/restart"])
+
+
+def test_the_packaged_chart_is_whole_and_of_this_release(tmp_path: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    about = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert about["version"] == about["appVersion"] == project["version"]
+    with tarfile.open(helm.package(CHART, destination=tmp_path)) as package:
+        there = {member.name.removeprefix("modelward/"): member for member in package.getmembers()}
+    wanted = [path for path in CHART.rglob("*") if path.is_file() and path.name != ".helmignore"]
+    assert {str(path.relative_to(CHART)) for path in wanted} <= there.keys()
+    assert there["files/rules.yaml"].isreg(), "a link leads out of the package"
 
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])

@@ -60,6 +60,18 @@ def test_a_repository_that_is_a_link_may_be_turned_to_another(tmp_path: Path) ->
         wait_until(lambda: version_of(server) == "7", "the other repository")
 
 
+def test_a_repository_that_the_configuration_names_later_is_followed_too(tmp_path: Path) -> None:
+    first = repository(tmp_path / "first", {"add": add_one()})
+    second = repository(tmp_path / "second", {"add": {3: add_one()}})
+    file = tmp_path / "modelward.yaml"
+    file.write_text(yaml.safe_dump({"repository": str(first)}))
+    with serve_process("--config", file) as server:
+        file.write_text(yaml.safe_dump({"repository": str(second)}))
+        wait_until(lambda: version_of(server) == "3", "the other repository")
+        put(second, 4, identity())
+        wait_until(lambda: version_of(server) == "4", "its new version")
+
+
 @pytest.mark.parametrize("beside", ["the configuration", "the models", "a model"])
 def test_a_log_that_lies_beside_what_is_watched_is_no_change(tmp_path: Path, beside: str) -> None:
     root = repository(tmp_path / "models", {"add": add_one()})

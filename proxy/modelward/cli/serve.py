@@ -131,6 +131,9 @@ async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
             if status is not None:
                 status.update(f"loading {what}")
 
+        def served() -> Path | None:
+            return supervisor.config.repository
+
         def named() -> list[Path]:
             return read_at_reloads(supervisor.config)
 
@@ -138,7 +141,7 @@ async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
             supervisor.watch_failures += 1
 
         if config.watch:
-            asked.append(loop.create_task(watch(file, config.repository, follow, not_followed, named)))
+            asked.append(loop.create_task(watch(file, served, follow, not_followed, named)))
         try:
             starting = loop.create_task(supervisor.start(progress))
             await _first(starting, signalled.wait())

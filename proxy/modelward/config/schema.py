@@ -57,8 +57,8 @@ class Config(Section):
     """What comes of a scan of the files of each version before it is opened. `warn`: what is critical or high is told
     in the log and by `check`. `refuse`: the version is refused from a severity on. `off`: nothing is scanned."""
     watch: bool = True
-    """true: follow every change of the configuration file and the repository. false: reload only on SIGHUP and
-    `modelward reload`."""
+    """true: follow every change of the configuration file, of the files that it names, and of the repository. false:
+    reload only on SIGHUP and `modelward reload`; certificates and keys are followed all the same."""
     upstreams: Upstreams = ()
     """Servers whose models are all served through this one, beside those of the repository."""
     upstream_tls: UpstreamTls | None = None

@@ -35,7 +35,7 @@ log = logging.getLogger("modelward.watch")
 
 async def watch(
     config: Path | None,
-    repository: Path | None,
+    repository: Callable[[], Path | None],
     changed: Changed,
     failed: Callable[[], None],
     named: Callable[[], Iterable[Path]] = tuple,
@@ -43,16 +43,16 @@ async def watch(
     """Calls `changed` after each change of the configuration file's content, of what the repository may serve, and of
     files that the configuration names and only a reload reads.
 
-    failed: called for each look and each reload that raised. named: those files; asked at each look, in a thread.
+    failed: called for each look and each reload that raised. repository, named: the one of now, and those files; asked
+    at each look, in a thread.
     """
-    looks: dict[str, Callable[[], State]] = {}
+    looks: dict[str, Callable[[], State]] = {
+        "repository": partial(_served, repository),
+        "files that the configuration names": partial(_named, named),
+    }
     if config is not None:
         looks["configuration"] = partial(_content, config.absolute())
-    if repository is not None:
-        looks["repository"] = partial(_file if repository.is_file() else _tree, repository.absolute())
-    looks["files that the configuration names"] = partial(_named, named)
-    follows = [_follow(what, look, look(), changed, failed) for what, look in looks.items()]
-    await asyncio.gather(*follows)
+    await asyncio.gather(*(_follow(what, look, look(), changed, failed) for what, look in looks.items()))
 
 
 async def _follow(
@@ -90,6 +90,14 @@ def _content(file: Path) -> State:
         return hashlib.sha256(read_regular(file, LARGEST_SETTINGS)).digest()
     except OSError:
         return None  # a file that is not there is about to be
+
+
+def _served(repository: Callable[[], Path | None]) -> State:
+    path = repository()
+    if path is None:
+        return None
+    found = _file(path.absolute()) if path.is_file() else _tree(path.absolute())
+    return None if found is None else (path, found)
 
 
 def _named(named: Callable[[], Iterable[Path]]) -> State:

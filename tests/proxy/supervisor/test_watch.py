@@ -42,7 +42,7 @@ def followed(
             if count <= fails:
                 raise RuntimeError("the reload failed")
 
-        task = asyncio.create_task(watch(config, repository, changed, lambda: failures.append(1), named))
+        task = asyncio.create_task(watch(config, lambda: repository, changed, lambda: failures.append(1), named))
         await asyncio.sleep(0)
         try:
             await steps(calls)

@@ -57,14 +57,15 @@ password_file: /etc/modelward/{{ .name }}/{{ .store.passwordKey }}
 {{- end }}
 
 {{- /*
-Changes that a running server cannot follow, so that they roll the pods: the same keys as in `FIXED` of
-modelward.config.changes, and limits.shared, access.jwt, and whether there is tls or access at all. All others it follows.
+Changes that a running server cannot follow, so that they replace the pods: the keys of files/fixed.json, which `make docs`
+writes, limits.shared, access.jwt, and whether there is tls or access at all. All others it follows.
 */}}
 {{- define "modelward.fixed" -}}
 {{- $config := include "modelward.config" . | fromYaml -}}
-{{- $fixed := pick $config "listen" "admin_tls" "workers" "state" "log" "access_log" "audit" "observations" "detection" "fleet" -}}
-{{- $_ := set $fixed "shared" (dig "limits" "shared" "" $config) -}}
-{{- $_ := set $fixed "jwt" (dig "access" "jwt" "" $config) -}}
+{{- $fixed := dict "shared" (dig "limits" "shared" "" $config) "jwt" (dig "access" "jwt" "" $config) -}}
 {{- $_ := set $fixed "has" (list (hasKey $config "tls") (hasKey $config "access")) -}}
+{{- range (.Files.Get "files/fixed.json" | fromJsonArray) -}}
+{{- $_ := set $fixed (printf "key %s" .) (get $config .) -}}
+{{- end -}}
 {{ toJson $fixed }}
 {{- end }}

@@ -21,7 +21,7 @@ metadata:
     {{- end }}
 spec:
   serviceAccountName: {{ include "modelward.serviceAccount" . }}
-  automountServiceAccountToken: false
+  automountServiceAccountToken: {{ .Values.serviceAccount.automountToken }}
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
   securityContext: {{- include "modelward.podSecurity" . | nindent 4 }}
