@@ -43,7 +43,7 @@ MATRIX: dict[str, dict[str, Any]] = {
         "tls": {"secretName": "server", "clientCA": "ca.crt", "requireClientCertificate": True},
         "admin": {"secretName": "operators"},
         "keys": {"secretName": "keys"},
-        "secrets": ["issuer"],
+        "secrets": ["issuer", "a-name-that-is-too-long-for-a-volume." * 2 + "example"],
         "config": {
             "access": {
                 "jwt": {"issuer": "https://a.example", "audience": "b", "jwks": "/etc/modelward/secrets/issuer/jwks"},

@@ -41,6 +41,11 @@ def _validator(version: str, name: str) -> Any:
 
 def faults(item: Object, version: str) -> list[str]:
     """Why the API server of this version would not take it, or not all of it. Keys that it does not know are faults."""
+    words = [*wrong_words(item)]
+    return words + _of_schema(item, version)
+
+
+def _of_schema(item: Object, version: str) -> list[str]:
     api, kind = item["apiVersion"], item["kind"]
     if (schema := SCHEMAS.get((api, kind))) is not None:
         found = _told(jsonschema.Draft202012Validator(schema), item)
@@ -48,6 +53,33 @@ def faults(item: Object, version: str) -> list[str]:
     group, _, number = api.rpartition("/")
     name = f"{kind.lower()}-{group.partition('.')[0]}{'-' if group else ''}{number}"
     return _told(_validator(version, name), item)
+
+
+WORDS = {
+    "accessModes": {"ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"},
+    "fsGroupChangePolicy": {"OnRootMismatch", "Always"},
+    "imagePullPolicy": {"Always", "IfNotPresent", "Never"},
+    "medium": {"Memory"},
+    "podManagementPolicy": {"OrderedReady", "Parallel"},
+    "policyTypes": {"Ingress", "Egress"},
+    "protocol": {"TCP", "UDP", "SCTP"},
+    "restartPolicy": {"Always", "OnFailure", "Never"},
+    "selectPolicy": {"Max", "Min", "Disabled"},
+    "unhealthyPodEvictionPolicy": {"AlwaysAllow", "IfHealthyBudget"},
+    "whenUnsatisfiable": {"DoNotSchedule", "ScheduleAnyway"},
+}
+"""What the API server takes where its schema says no more than text."""
+
+
+def wrong_words(node: Any, key: str = "") -> Iterator[str]:
+    if isinstance(node, Mapping):
+        for name, each in node.items():
+            yield from wrong_words(each, name)
+    elif isinstance(node, list):
+        for each in node:
+            yield from wrong_words(each, key)
+    elif key in WORDS and node not in WORDS[key]:
+        yield f"{key}: {node} is none of {', '.join(sorted(WORDS[key]))}"
 
 
 def _told(validator: Any, item: Any) -> list[str]:

@@ -25,6 +25,8 @@ from tests.deploy.kubernetes import NATIVE_SIDECARS, NEWEST, OLDEST, containers,
 from tests.deploy.pods import MARGIN, laid_out, value_of
 from tests.deploy.policy import violations, writable
 
+LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+"""What the API server takes as the name of a volume or a container; its schema does not say so."""
 VERSIONS = (OLDEST, NATIVE_SIDECARS, NEWEST)
 
 
@@ -115,6 +117,11 @@ def test_what_refers_to_something_finds_it(name: str) -> None:
         claims = {claim["metadata"]["name"] for spec in own for claim in spec.get("volumeClaimTemplates", ())}
         mounted = {mount["name"] for each in containers(pod) for mount in each.get("volumeMounts", ())}
         assert mounted == volumes | claims
+        names = volumes | {each["name"] for each in containers(pod)}
+        assert [name for name in names if not LABEL.fullmatch(name)] == []
+        assert all(
+            len(port["name"]) <= 15 for each in containers(pod) for port in each.get("ports", ()) if "name" in port
+        )
         assert all(("ConfigMap", v["configMap"]["name"]) in made for v in pod.get("volumes", ()) if "configMap" in v)
         assert pod.get("serviceAccountName", "") in ("", *(n for kind, n in made if kind == "ServiceAccount"))
     workloads = [item for item in items if item["kind"] in ("Deployment", "StatefulSet")]

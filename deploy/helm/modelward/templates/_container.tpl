@@ -88,8 +88,8 @@ volumeMounts:
 {{- if .Values.postgres.passwordKey }}
 - {name: postgres, path: /etc/modelward/postgres, secret: {{ .Values.postgres.secretName }}}
 {{- end }}
-{{- range .Values.secrets }}
-- {name: secret-{{ . }}, path: /etc/modelward/secrets/{{ . }}, secret: {{ . }}}
+{{- range $i, $name := .Values.secrets }}
+- {name: secret-{{ $i }}, path: /etc/modelward/secrets/{{ $name }}, secret: {{ $name }}}
 {{- end }}
 {{- end }}
 
