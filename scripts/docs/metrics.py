@@ -38,6 +38,15 @@ Values of `code` are names of gRPC status codes. Values of `reason` of `modelwar
 LABELS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     ("modelward_connections_refused_total", "reason", {each: MEANING[each] for each in REFUSED}),
     ("modelward_connections_closed_total", "reason", {each: MEANING[each] for each in CLOSED}),
+    (
+        "modelward_utilization_part",
+        "of",
+        {
+            "permits": "of the version that uses most of its own",
+            "loop": "time in which the workers' event loops run, or wait for a core; the mean of the workers",
+            "backend": "time of runs in this server, of one model's thread or of all cores, whichever is higher",
+        },
+    ),
     ("modelward_request_seconds", "outcome", dict.fromkeys(OUTCOME_NAMES, "")),
     ("modelward_worker_restarts_total", "reason", {"died": "", "hung": "it did not answer", "asked": "by an operator"}),
     (

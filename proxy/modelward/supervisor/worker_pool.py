@@ -36,6 +36,7 @@ from modelward.server.override import NOTHING, Override
 from modelward.server.report import Report
 from modelward.server.sticky import sticky_key
 from modelward.supervisor.prefork import Preforked
+from modelward.supervisor.utilization_watch import UtilizationWatch
 from modelward.supervisor.worker_process import WorkerProcess
 from modelward.supervisor.workers import Workers
 from modelward.tasks import Tasks
@@ -92,6 +93,7 @@ class WorkerPool:
         self._approved = approved
         self._slots = [WorkerSlot() for _ in range(config.workers)]
         self._workers = Workers(self.region, grpc, changed)
+        self._utilization = UtilizationWatch(self._workers)
         self._tasks = Tasks()
         self._died = self._hung = self._rolled = 0
         self.containment = Containment()
@@ -143,6 +145,7 @@ class WorkerPool:
             if problems := [problem for slot in self._slots for problem in slot.problems]:
                 raise ProblemsFound(dict.fromkeys(problems))
         self._starting = False
+        self._tasks.spawn(self._utilization.run())
 
     async def restart(self, replaced: Callable[[Replaced], None]) -> None:
         """Every worker is replaced, one after the other, each drained when its replacement is ready.
@@ -239,25 +242,22 @@ class WorkerPool:
         Returns when every worker that takes requests obeys; one that hangs is replaced.
         """
         self._shares = shares
-        for worker in self._workers:
-            worker.unshared += 1
-            worker.tell(Share(shares, self._approved()))
-        while any(worker.ready and worker.unshared for worker in self._workers):
-            await self._workers.move()
+        await self._tell(Share(shares, self._approved()))
 
     async def limit(self, limits: tuple[TemporaryLimit, ...]) -> None:
         """These limits hold in place of the configured ones, in workers to come too. Returns as `share`."""
-        await self._tell(replace(self._override, limits=limits))
+        self._override = replace(self._override, limits=limits)
+        await self._tell(self._override)
 
     async def override_breakers(self, breakers: tuple[BreakerOverride, ...]) -> None:
         """These breakers are held open or closed, in workers to come too. Returns as `share`."""
-        await self._tell(replace(self._override, breakers=breakers))
+        self._override = replace(self._override, breakers=breakers)
+        await self._tell(self._override)
 
-    async def _tell(self, override: Override) -> None:
-        self._override = override
+    async def _tell(self, message: Share | Override) -> None:
         for worker in self._workers:
             worker.unshared += 1
-            worker.tell(override)
+            worker.tell(message)
         while any(worker.ready and worker.unshared for worker in self._workers):
             await self._workers.move()
 
@@ -288,8 +288,8 @@ class WorkerPool:
 
     def stats(self) -> Snapshot:
         """What is counted elsewhere than in the region, by the workers that are and by those that were."""
-        restarts = {"died": self._died, "hung": self._hung, "asked": self._rolled}
-        return added(self._workers.stats(), Snapshot(workers=WorkersSnapshot(self.ready, restarts)))
+        workers = WorkersSnapshot(self.ready, {"died": self._died, "hung": self._hung, "asked": self._rolled})
+        return added(self._workers.stats(), replace(self._utilization.stats(), workers=workers))
 
     def told(self) -> Snapshot:
         """The same for an operator, with how much of the budgets of outputs is used."""

@@ -30,6 +30,26 @@ CLIENTS_OWN = frozenset(
     }
 )
 
+# for which a request is refused because of who sends it or what it is, and not because the server has no room for it:
+# the work that they take is no reason for more servers
+UNWANTED = CLIENTS_OWN | {
+    "PEER_LIMIT",
+    "IDENTITY_LIMIT",
+    "MODEL_LIMIT",
+    "TOTAL_LIMIT",
+    "MESSAGE_TOO_LARGE",
+    "INFLATED_TOO_LARGE",
+    "RELAYED_STREAMS",
+    "REQUEST_CARDINALITY",
+    "SLOW_REQUEST",
+    "RESTRICTED",
+    "ANOMALY",
+    "UNAUTHENTICATED",
+    "PERMISSION_DENIED",
+    "CREDENTIALS_LIMIT",
+    "ACCESS_BUSY",
+}
+
 # what the backend was asked for and did not give
 FAILED = frozenset({"BACKEND_FAILED", "RUN_MEMORY", "UPSTREAM_LOST"})
 

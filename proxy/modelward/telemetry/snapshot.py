@@ -344,6 +344,8 @@ class Snapshot:
     inflight_bytes: int = field(default=0, metadata=GAUGE)
     connections: int = field(default=0, metadata=GAUGE)
     workers: WorkersSnapshot | None = None
+    utilization: Mapping[str, float] = field(default_factory=dict, metadata=GAUGES)  # shares, by resource
+    loop_busy: float = field(default=0, metadata=GAUGE)  # share of the loops' time
     limits: LimitsSnapshot | None = None
     shared: SharedSnapshot | None = None
     fleet: FleetSnapshot | None = None  # absent where the server is alone

@@ -38,6 +38,7 @@ def server_families(snapshot: Snapshot) -> Iterator[Family]:
     yield Family("modelward_inflight_bytes", "gauge", held, rows=[((), snapshot.inflight_bytes)])
     yield Family("modelward_connections", "gauge", "Open gRPC connections", rows=[((), snapshot.connections)])
     yield from _workers(snapshot)
+    yield from _utilization(snapshot)
     yield from _limits(snapshot)
     yield from _shared(snapshot)
     yield from _close_reasons(snapshot)
@@ -68,6 +69,25 @@ def _workers(snapshot: Snapshot) -> Iterator[Family]:
         restarts.add((reason,), count)
     yield Family("modelward_workers", "gauge", "Workers that accept requests", rows=[((), workers.ready)])
     yield restarts
+
+
+def _utilization(snapshot: Snapshot) -> Iterator[Family]:
+    """Nothing before there is a window: an autoscaler must not take a server that has just begun for an idle one."""
+    if not (shares := snapshot.utilization):
+        return
+    highest = "Share of this server in use over 15 s: the highest of modelward_utilization_part. For autoscalers"
+    yield Family("modelward_utilization", "gauge", highest, rows=[((), max(shares.values()))])
+    parts = Family(
+        "modelward_utilization_part",
+        "gauge",
+        "Share in use over 15 s of permits, of event loops' time, of backend time here. Refused requests hardly count",
+        ("of",),
+    )
+    for of, share in shares.items():
+        parts.add((of,), share)
+    yield parts
+    busy = "Share of the time of event loops over 15 s that is spent, on refused requests too"
+    yield Family("modelward_loop_busy", "gauge", busy, rows=[((), snapshot.loop_busy)])
 
 
 def _limits(snapshot: Snapshot) -> Iterator[Family]:

@@ -1,0 +1,121 @@
+"""How much of this server is in use, from what is counted anyway and from the kernel's times of the workers' loops."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from modelward.config.workers import cores
+from modelward.supervisor.workers import Workers
+from modelward.telemetry.refusals import UNWANTED
+from modelward.telemetry.snapshot import Snapshot
+from modelward.telemetry.utilization import Key, Utilization, VersionWork, Work
+from modelward_native.telemetry import stats
+
+LOOK_SECONDS = 1.0
+IDLE_SHARE = 500  # a pause lasts at least this many times as long as the look before it: 0.2 % of a core
+NS = 1e9
+# closed for no fault of their client
+ORDINARY = frozenset({"idle", "room"})
+REMOVED = "(removed)"  # in place of a version, as modelward_native.telemetry.stats names it
+
+Totals = Mapping[str, Any]
+
+
+class UtilizationWatch:
+    """Use `run` while workers do."""
+
+    def __init__(self, workers: Workers, loop_seconds: Callable[[int], float | None] | None = None) -> None:
+        """loop_seconds: of a process's main thread, since it began; None where that cannot be read."""
+        self._workers = workers
+        self._utilization = Utilization()
+        self._loop_seconds = loop_seconds or busy_seconds
+        self._seen: dict[int, float] = {}  # of each worker that is or was ready, as of the last look
+        self._loops = 0.0
+
+    def stats(self) -> Snapshot:
+        """As Utilization has it."""
+        return Snapshot(utilization=self._utilization.parts, loop_busy=self._utilization.busy)
+
+    async def run(self) -> None:
+        while True:
+            began = time.monotonic()
+            self.look(began)
+            await asyncio.sleep(max(LOOK_SECONDS, IDLE_SHARE * (time.monotonic() - began)))
+
+    def look(self, now: float) -> None:
+        """now: monotonic seconds."""
+        if ready := self._workers.ready:
+            self._count_loops()
+            found = stats.models(self._workers.region)
+            self._utilization.take(work(found, self._workers.stats(), now, ready, self._loops))
+
+    def _count_loops(self) -> None:
+        """What a worker has spent before it was ready is no load."""
+        seen = {}
+        for worker in self._workers:
+            if worker.report is not None and (busy := self._loop_seconds(worker.pid)) is not None:
+                self._loops += busy - self._seen.get(worker.pid, busy)
+                seen[worker.pid] = busy
+        self._seen = seen
+
+
+def work(found: Mapping[Key, Totals], counted: Snapshot, now: float, ready: int, loop: float) -> Work:
+    """found: as modelward_native.telemetry.stats.models gives it. counted: what workers count themselves."""
+    closed, tls = counted.close_reasons, counted.tls
+    connections = sum(closed.refused.values()) + (tls.failed_handshakes if tls is not None else 0)
+    connections += sum(count for why, count in closed.closed.items() if why not in ORDINARY)
+    refused = sum(
+        count
+        for total in found.values()
+        for kind in ("refusals", "fallbacks")
+        for reason, count in total[kind].items()
+        if reason in UNWANTED
+    )
+    return Work(
+        at=now,
+        workers=ready,
+        cores=cores(),
+        loop=loop,
+        answered=sum(map(_answered, found.values())),
+        unwanted=refused + connections,
+        versions={key: _version(total) for key, total in found.items() if _is_served(key, total)},
+    )
+
+
+def _is_served(key: Key, total: Totals) -> bool:
+    """And not a sum over versions that were removed, which takes another's totals in at once."""
+    return key[1] != REMOVED and bool(total["runs"] or total["concurrency"])
+
+
+def _version(total: Totals) -> VersionWork:
+    """Only what runs here has a histogram of its runs, whose time all of their requests share; elsewhere each request
+    is a run."""
+    here = total["stages"]["compute"] is not None
+    runs = total["compute_ns"] / NS
+    held = (total["queue_ns"] / NS + runs * total["queued"] / max(total["runs"], 1)) if here else runs
+    return VersionWork(
+        answered=_answered(total),
+        rows=total["rows"],
+        runs=runs if here else None,
+        held=held,
+        permits=total["concurrency"],
+        waiting=total["waiting"],
+    )
+
+
+def _answered(total: Totals) -> int:
+    histogram = total["request"]["ok"]
+    return int(histogram[1][-1]) if histogram is not None else 0
+
+
+def busy_seconds(pid: int) -> float | None:
+    """That the main thread of a process, which runs its loop, has had a core or has waited for one."""
+    with suppress(OSError, ValueError):  # it has ended; a kernel without these figures
+        ran, waited, _ = Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()
+        return (int(ran) + int(waited)) / NS
+    return None

@@ -1,0 +1,138 @@
+"""How much of a server is in use, in one number for autoscalers. Arithmetic only: totals and their time in, shares out.
+
+What is spent on requests that are refused for who sends them or what they are must not count, or an attack would have
+the fleet grow. It cannot be measured apart, only bounded. Within the bounds each part counts what the answered requests
+cost at the price that they had before. docs/design/autoscaling.md has the reasons, and what an attacker still can do.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import exp, inf
+
+WINDOW_SECONDS = 15.0
+# that a refused request, or a connection that is refused or closed, may cost at most: megabytes read and unpacked, a
+# TLS handshake, all frames of a flood budget
+WORST = 10e-3
+# of a loop, per answer, until there was a time without refusals to learn it from: one request at a time on one
+# connection with TLS, which is the most expensive way (loadtests/results/hop-tls.md), rounded up
+LOOP_PRICE = 75e-6
+LEARN_SECONDS = 60.0  # in which a price comes two thirds of the way to what is measured
+LEARN_PER_SECOND = 10.0  # fewer answers tell no price: what a loop does without any would be charged to them
+SATURATED = 0.9  # of the loops' time: from there on refused work may keep honest requests from being answered
+
+Key = tuple[str, str]  # a model and a version
+
+
+@dataclass(frozen=True, slots=True)
+class VersionWork:
+    """Totals, all over one version. runs: seconds of its runs, None where it runs elsewhere. held: seconds that
+    requests had permits. permits: that there are, 0 for no limit. waiting: requests that wait for one; both now."""
+
+    answered: int = 0
+    rows: int = 0
+    runs: float | None = None
+    held: float = 0.0
+    permits: int = 0
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Totals of a server. at: seconds of a clock. workers: that take requests. loop: seconds that their loops have run
+    or waited for a core. unwanted: requests that were refused for who sent them or what they were, and connections that
+    were refused or closed."""
+
+    at: float
+    workers: int
+    cores: int
+    loop: float = 0.0
+    answered: int = 0
+    unwanted: int = 0
+    versions: Mapping[Key, VersionWork] = field(default_factory=dict)
+
+
+class Price:
+    """What an answer costs of one resource, in seconds. prior: until that is known; None where it is not guessed."""
+
+    def __init__(self, prior: float | None = None) -> None:
+        self.seconds = prior
+        self._learned = False
+
+    def counted(self, spent: float, wasted: float, answers: int, window: float, passed: float) -> float:
+        """Of the seconds `spent` in a window, `wasted` at most on what was refused, those that count. passed: seconds
+        since the last call."""
+        least = max(spent - wasted, 0.0)
+        if answers >= LEARN_PER_SECOND * window:
+            each = spent / answers
+            if self.seconds is None or (wasted == 0 and not self._learned):
+                self.seconds, self._learned = each, wasted == 0
+            else:
+                sure = min(max(self.seconds, least / answers), each)
+                self.seconds += (sure - self.seconds) * (1 - exp(-passed / LEARN_SECONDS))
+        explained = spent if self.seconds is None else answers * self.seconds
+        return min(max(explained, least), spent)
+
+
+class Utilization:
+    """Give it the totals regularly, about once a second. parts: shares by resource, empty before there is a window.
+    busy: of the loops' time, whatever it was spent on."""
+
+    def __init__(self) -> None:
+        self.parts: Mapping[str, float] = {}
+        self.busy = 0.0
+        self._window: deque[Work] = deque()
+        self._loop = Price(LOOP_PRICE)
+        self._runs: dict[Key, Price] = {}
+        self._held: dict[Key, Price] = {}
+        self._crowded = -inf  # when refused work left the loops no time last
+        self._uncrowded: Mapping[str, float] = {}  # the parts of the last window without such a time
+
+    def take(self, now: Work) -> None:
+        kept, last = self._window, self._window[-1] if self._window else now
+        while len(kept) > 1 and now.at - kept[1].at >= WINDOW_SECONDS:
+            kept.popleft()
+        kept.append(now)
+        if (passed := now.at - last.at) > 0:
+            full = now.loop - last.loop > SATURATED * passed * max(now.workers, 1)
+            if full and WORST * (now.unwanted - last.unwanted) > (1 - SATURATED) * passed:
+                self._crowded = now.at
+            self._share(kept[0], now, passed)
+
+    def _share(self, before: Work, now: Work, passed: float) -> None:
+        seconds, workers = now.at - before.at, max(now.workers, 1)
+        wasted = WORST * max(now.unwanted - before.unwanted, 0)
+        spent, answers = max(now.loop - before.loop, 0.0), max(now.answered - before.answered, 0)
+        loop = self._loop.counted(spent, wasted, answers, seconds, passed)
+        permits = runs = all_runs = 0.0
+        for key, version in now.versions.items():
+            was = before.versions.get(key)
+            if was is None:  # loaded in this window
+                continue
+            if version.runs is not None:
+                took, rows = max(version.runs - (was.runs or 0.0), 0.0), max(version.rows - was.rows, 0)
+                took = self._runs.setdefault(key, Price()).counted(took, wasted, rows, seconds, passed)
+                runs, all_runs = max(runs, took / (seconds * workers)), all_runs + took
+            if version.permits:
+                held, answers = max(version.held - was.held, 0.0), max(version.answered - was.answered, 0)
+                # a loop that is held up holds up all answers that are due
+                late = wasted * version.permits
+                held = self._held.setdefault(key, Price()).counted(held, late, answers, seconds, passed)
+                permits = max(permits, held / (seconds * version.permits), self._full(key))
+        for prices in (self._runs, self._held):
+            for gone in prices.keys() - now.versions.keys():
+                del prices[gone]
+        backend = max(runs, all_runs / (seconds * max(now.cores, 1)))
+        self.busy = spent / (seconds * workers)
+        parts = {"permits": permits, "loop": loop / (seconds * workers), "backend": backend}
+        if self._crowded <= before.at:
+            self._uncrowded = parts
+        # an attack that leaves honest requests no time must not make the fleet smaller either
+        self.parts = {of: max(share, self._uncrowded.get(of, 0.0)) for of, share in parts.items()}
+
+    def _full(self, key: Key) -> float:
+        """Share of the looks in this window that found requests waiting for a permit of the version."""
+        looks = [*self._window][1:]
+        return sum(look.versions[key].waiting > 0 for look in looks if key in look.versions) / len(looks)

@@ -1,0 +1,59 @@
+"""The number that fleets are scaled by rises with what is answered, and not with what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loadtests.tools import h2load
+from loadtests.tools.h2load import Shape
+from tests import models
+from tests.e2e.h2client import framed
+from tests.e2e.messages import request
+from tests.support import ServerProcess, serve_process, wait_until
+
+ANSWERED, REFUSED = 150_000, 150_000
+SHAPE = Shape(8, 16)
+CLOSED = "models.closed.limit={rate: 1/h, burst: 1}"
+
+
+def body(folder: Path, model: str) -> Path:
+    file = folder / model
+    file.write_bytes(framed(request(model, {"x": np.ones((1, 4), np.float32)}).SerializeToString()))
+    return file
+
+
+@dataclass(frozen=True)
+class Shares:
+    """used: the highest part; loop: of the loop, for what counts; busy: of the loop, for everything."""
+
+    used: float
+    loop: float
+    busy: float
+
+
+def shares(server: ServerProcess) -> Shares:
+    """After one more look of the server at itself."""
+    before = server.metric("modelward_loop_busy")
+    wait_until(lambda: server.metric("modelward_loop_busy") != before, "another look")
+    loop = server.metric("modelward_utilization_part", of="loop")
+    return Shares(server.metric("modelward_utilization"), loop, server.metric("modelward_loop_busy"))
+
+
+@pytest.mark.skipif(not h2load.installed(), reason=h2load.ABSENT)
+def test_answers_use_the_server_and_a_flood_of_refused_requests_does_not(tmp_path: Path) -> None:
+    repository = models.repository(tmp_path / "models", {"open": models.add_one(), "closed": models.add_one()})
+    with serve_process(repository, "--set", CLOSED) as server:
+        port = int(server.grpc.rpartition(":")[2])
+        idle = shares(server)
+        h2load.run(port, body(tmp_path, "open"), ANSWERED, SHAPE)
+        answered = shares(server)
+        h2load.run(port, body(tmp_path, "closed"), REFUSED, SHAPE)
+        flooded = shares(server)
+        assert server.metric("modelward_refusals_total", model="closed", reason="MODEL_LIMIT") >= REFUSED - 1
+    assert answered.used > 1.5 * idle.used
+    assert flooded.used < 1.25 * answered.used
+    assert flooded.busy > 1.4 * flooded.loop
