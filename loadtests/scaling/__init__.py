@@ -1,0 +1,1 @@
+"""A fleet that is scaled, simulated: Kubernetes' autoscaler, pods that look at themselves, traces of load."""
