@@ -28,6 +28,7 @@ FOREIGN = {
     "services",
     "scrape_configs",
     "groups",
+    "rules",
     "spec",
     "on",
     "jobs",
