@@ -10,9 +10,11 @@ from loadtests.scaling.fleet import READY_SECONDS, TARGET, Run, simulate
 from loadtests.scaling.hpa import SYNC_SECONDS
 from loadtests.scaling.plot import plot
 from loadtests.scaling.pods import LATE_SECONDS, SCRAPE_SECONDS, Kind, kinds
-from loadtests.scaling.traces import ATTACK, CROWDING, DIURNAL, LOAD_TRACES, RAMP, Trace, attacks
+from loadtests.scaling.traces import ATTACK, CROWDING, DIURNAL, DOUBLING, LOAD_TRACES, RAMP, Trace, attacks
 from loadtests.tools import machine, results
 from loadtests.tools.results import Bar, table
+
+TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 METHOD = f"""\
 A simulation, no measurement. The autoscaler is Kubernetes' published algorithm: every {SYNC_SECONDS} s, tolerance 0.1,
@@ -46,6 +48,15 @@ def bars(runs: Sequence[Run]) -> list[Bar]:
     return found
 
 
+def by_target(kind: Kind, seed: int) -> str:
+    """Of which target what is refused while load rises."""
+    found = []
+    for target in TARGETS:
+        runs = [simulate(trace, kind, seed, target=target) for trace in (RAMP, DOUBLING)]
+        found.append((f"{target:g}", *(f"{100 * each.refused / each.came:.2f}" for each in runs)))
+    return table(("target", "refused % on the ramp", "refused % where load doubles in a minute"), found)
+
+
 def rows(runs: Sequence[Run]) -> list[tuple[object, ...]]:
     return [
         (
@@ -75,6 +86,7 @@ def main() -> int:
             "",
         ]
         parts += [table(columns, rows(runs)), "", "The same, scaled by CPU:", "", table(columns, rows(on_cpu)), ""]
+        parts += ["By target:", "", by_target(kind, arguments.seed), ""]
         judged += bars(runs)
         told += [each.tell() for each in runs] + [{**each.tell(), "by": "cpu"} for each in on_cpu]
         drawn = drawn or plot(runs, {each.trace.name: each for each in on_cpu})

@@ -57,11 +57,11 @@ class Run:
         }
 
 
-def simulate(trace: Trace, kind: Kind, seed: int = 1, *, on_cpu: bool = False) -> Run:
+def simulate(trace: Trace, kind: Kind, seed: int = 1, *, target: float = TARGET, on_cpu: bool = False) -> Run:
     """on_cpu: the autoscaler looks at the CPU that a pod uses, and not at its utilization."""
     random, run = Random(f"{seed} {trace.name} {kind.name}"), Run(trace, kind)
-    unit = TARGET * kind.capacity
-    scaler = Autoscaler(TARGET, behaviour=BEHAVIOUR)
+    unit = target * kind.capacity
+    scaler = Autoscaler(target, behaviour=BEHAVIOUR)
     pods = [new_pod(kind, -60, START_SECONDS, 0, random) for _ in range(max(1, round(trace.load(0))))]
     for now in range(trace.step, trace.seconds + 1, trace.step):
         came = trace.load(now) * unit * trace.step

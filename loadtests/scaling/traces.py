@@ -50,6 +50,7 @@ def _steady(now: float) -> float:
 DIURNAL = Trace("diurnal", 24 * HOUR, lambda now: 1 + 7 * (1 - cos(2 * pi * now / (24 * HOUR))) / 2, step=5)
 RAMP = Trace("ramp", 45 * MINUTE, _points((0, 1), (5, 1), (15, 10), (25, 10), (35, 1), (45, 1)))
 FLASH = Trace("flash crowd", 45 * MINUTE, _points((0, 2), (10, 2), (10.2, 8), (20, 8), (20.2, 2), (45, 2)))
+DOUBLING = Trace("doubling", 15 * MINUTE, _points((0, 2), (5, 2), (6, 4), (15, 4)))
 LOAD_TRACES = (DIURNAL, RAMP, FLASH)
 
 
