@@ -13,11 +13,14 @@ import yaml
 
 from modelward.config.schema import Config
 from modelward.config.units import SECOND
-from scripts.manifests import kustomize
 from tests.commands import modelward
 from tests.deploy.kubernetes import NATIVE_SIDECARS, NEWEST, faults, guard, pod_specs
 from tests.deploy.pods import MARGIN, laid_out, value_of
 from tests.deploy.policy import violations, writable
+
+pytest.importorskip("helm_python")
+
+from scripts.manifests import kustomize
 
 FOLDER = kustomize.FOLDER
 BASES = sorted(path.name for path in (FOLDER / "base").iterdir())
