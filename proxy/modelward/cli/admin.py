@@ -14,7 +14,8 @@ from google.protobuf.json_format import MessageToDict
 
 from modelward.admin.messages import SERVICE
 from modelward.certificate import read
-from modelward.cli.output import console, plain, print_problems, rfc3339
+from modelward.cli.output import console, print_problems, rfc3339
+from modelward.cli.text import plain
 from modelward.config.address import Address, parse_address, parse_address_or_off
 from modelward.config.listen import Listen
 from modelward.config.units import UnitError

@@ -19,7 +19,8 @@ from modelward.audit.query import select
 from modelward.cli import audit_log
 from modelward.cli.audit_log import OpenLog, filter_of
 from modelward.cli.audit_show import told_gone
-from modelward.cli.output import console, plain
+from modelward.cli.output import console
+from modelward.cli.text import plain
 
 COLUMNS = (
     "n", "at", "kind", "verb", "result", "actor", "proof", "issuer", "origin", "of", "model", "version", "object",

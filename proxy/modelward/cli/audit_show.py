@@ -17,7 +17,8 @@ from modelward.audit.proof import prove_inclusion
 from modelward.audit.query import Filter, Found, parsed, select
 from modelward.cli import audit_log
 from modelward.cli.audit_log import OpenLog, filter_of
-from modelward.cli.output import console, plain
+from modelward.cli.output import console
+from modelward.cli.text import plain
 from modelward.problem import Problem, ProblemsFound
 
 LAST = 20

@@ -17,7 +17,8 @@ from modelward.bounded_file import read_regular
 from modelward.cli import audit_log
 from modelward.cli.audit_export import progress
 from modelward.cli.audit_log import OpenLog
-from modelward.cli.output import console, plain, print_problems, time_of
+from modelward.cli.output import console, print_problems, time_of
+from modelward.cli.text import plain
 from modelward.problem import Problem, ProblemsFound
 
 HOW = (

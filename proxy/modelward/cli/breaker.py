@@ -5,8 +5,9 @@ from typing import Any
 
 from modelward.cli import admin
 from modelward.cli.admin import as_json, problems_of
-from modelward.cli.output import console, plain, print_json, print_problems, print_table, time_of
+from modelward.cli.output import console, print_json, print_problems, print_table, time_of
 from modelward.cli.proposals import WAITS, add_glass, glass_of, is_waiting, tell_broken, tell_waiting
+from modelward.cli.text import plain
 from modelward.config.units import SECOND, UnitError, parse_duration
 from modelward.problem import WrongUsage
 

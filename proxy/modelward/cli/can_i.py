@@ -6,7 +6,8 @@ from typing import Any
 
 from modelward.cli import admin
 from modelward.cli.admin import as_json
-from modelward.cli.output import console, plain, print_json, print_table
+from modelward.cli.output import console, print_json, print_table
+from modelward.cli.text import plain
 from modelward.config.operators import VERBS
 from modelward.operators.verbs import MEANING
 from modelward.plural import counted

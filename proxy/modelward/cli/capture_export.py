@@ -18,7 +18,8 @@ from modelward.capture.export import Export, Settings
 from modelward.capture.export import export as build
 from modelward.capture.influence import Influence
 from modelward.capture.reading import MOST_ROWS, Wanted
-from modelward.cli.output import console, plain, print_json, print_table
+from modelward.cli.output import console, print_json, print_table
+from modelward.cli.text import plain
 from modelward.problem import Problem, ProblemsFound
 
 REASONS = {

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from modelward.capture import labels, reading
 from modelward.capture.columns import HASH, INPUT, OUTPUT, QUARANTINE
-from modelward.cli.output import console, plain, print_json, print_table
+from modelward.cli.output import console, print_json, print_table
+from modelward.cli.text import plain
 from modelward.plural import counted
 from modelward.problem import Problem, ProblemsFound
 

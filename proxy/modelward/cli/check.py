@@ -15,7 +15,8 @@ from modelward.audit import checking
 from modelward.audit import opening as audit
 from modelward.certificate import Certificate, utc_now
 from modelward.cli import stores
-from modelward.cli.output import console, plain, print_json, print_notes, print_problems, print_refused, print_table
+from modelward.cli.output import console, print_json, print_notes, print_problems, print_refused, print_table
+from modelward.cli.text import plain
 from modelward.config.arguments import add_arguments as add_configuration_arguments
 from modelward.config.arguments import from_arguments
 from modelward.config.audit import audit_folder

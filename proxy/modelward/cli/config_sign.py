@@ -7,7 +7,8 @@ from pathlib import Path
 
 from modelward.atomic_file import replacing
 from modelward.bounded_file import read_regular
-from modelward.cli.output import console, plain
+from modelward.cli.output import console
+from modelward.cli.text import plain
 from modelward.config.settings_files import MAIN, place_of, signatures_of
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import LARGEST_SETTINGS

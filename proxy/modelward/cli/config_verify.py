@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 
 from modelward.cli.config_sign import add_model, read
-from modelward.cli.output import console, plain, print_json
+from modelward.cli.output import console, print_json
+from modelward.cli.text import plain
 from modelward.config.approvals import Approvals, public_key
 from modelward.config.settings_files import place_of, signatures_of
 from modelward.config.units import SECOND

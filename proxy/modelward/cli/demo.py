@@ -16,8 +16,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.syntax import Syntax
 from rich.text import Text
 
-from modelward.cli.output import console, plain, print_json
+from modelward.cli.output import console, print_json
 from modelward.cli.ready import print_ready
+from modelward.cli.text import plain
 from modelward.demo.client import connected
 from modelward.demo.serving import MODEL, FitProgress, Repository, configuration, write_repository
 from modelward.demo.snippet import snippet

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from modelward.atomic_file import replacing
 from modelward.cli.drift_report import SIDES, against_profile
-from modelward.cli.output import plain
 from modelward.cli.shadow_report import bar
+from modelward.cli.text import plain
 from modelward.problem import Problem
 
 MOST_PLOTS = 12

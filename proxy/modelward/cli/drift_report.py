@@ -8,8 +8,9 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from modelward.cli.output import console, plain, time_of
+from modelward.cli.output import console, time_of
 from modelward.cli.tables import fitted
+from modelward.cli.text import plain
 
 STYLES = {"moved": "bold red", "quiet": "green", "learning": "yellow"}
 WORDS = {"moved": "changed", "quiet": "as before", "learning": "being learnt"}

@@ -6,7 +6,8 @@ from typing import Any
 
 from modelward.cli import admin
 from modelward.cli.admin import as_json
-from modelward.cli.output import console, plain, print_json, print_problems, print_table
+from modelward.cli.output import console, print_json, print_problems, print_table
+from modelward.cli.text import plain
 from modelward.problem import Problem
 
 SERVERS = ("server", "release", "state", "last seen", "leads", "store lost")

@@ -6,7 +6,8 @@ from typing import Any, get_args
 from modelward.cli import admin
 from modelward.cli.admin import as_json, problems_of
 from modelward.cli.learning import print_learning
-from modelward.cli.output import console, plain, print_json, print_notes, print_problems, print_table, time_of
+from modelward.cli.output import console, print_json, print_notes, print_problems, print_table, time_of
+from modelward.cli.text import plain
 from modelward.config.detection import Step
 from modelward.config.units import SECOND, UnitError, parse_duration
 from modelward.problem import Problem, WrongUsage

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from modelward.cli.output import console, plain
+from modelward.cli.output import console
+from modelward.cli.text import plain
 from modelward.detect.progress import Progress
 
 

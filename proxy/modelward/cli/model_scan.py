@@ -9,7 +9,8 @@ from typing import Any
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from modelward.atomic_file import replace_file
-from modelward.cli.output import console, plain, print_json, print_problems, print_table
+from modelward.cli.output import console, print_json, print_problems, print_table
+from modelward.cli.text import plain
 from modelward.problem import Problem, ProblemsFound, WrongUsage
 from modelward.scanning.finding import Finding, as_bad_as, counts_of, summary
 from modelward.scanning.rule import SEVERITIES

@@ -8,7 +8,8 @@ from typing import Any
 
 from modelward.bounded_file import read_regular
 from modelward.cli.model_folder import Folder, files_of, plain_size
-from modelward.cli.output import console, plain, print_json, print_notes, print_table
+from modelward.cli.output import console, print_json, print_notes, print_table
+from modelward.cli.text import plain
 from modelward.config.sealing import LARGEST_SECRET
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import LARGEST_MODEL

@@ -5,7 +5,8 @@ import contextlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from modelward.cli.output import console, plain, print_json, print_table
+from modelward.cli.output import console, print_json, print_table
+from modelward.cli.text import plain
 from modelward.integrity.bundle import LARGEST, claim, parse
 from modelward.integrity.listing import names_in
 from modelward.integrity.locate import model_file

@@ -7,7 +7,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from modelward.bounded_file import read_regular
 from modelward.cli.model_show import describe, print_version
-from modelward.cli.output import console, plain
+from modelward.cli.output import console
+from modelward.cli.text import plain
 from modelward.integrity.locate import model_file
 from modelward.integrity.naming import name_by_path, names_version
 from modelward.integrity.signing import Signer, sign

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from modelward.cli.model_folder import Folder, files_of, plain_size
-from modelward.cli.output import console, plain, print_json, print_table
+from modelward.cli.output import console, print_json, print_table
+from modelward.cli.text import plain
 from modelward.config.load import load
 from modelward.config.sealing import IdentitySource
 from modelward.problem import Problem, ProblemsFound

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from modelward.cli.text import plain
 from modelward.problem import Problem
 
 if TYPE_CHECKING:
@@ -49,11 +50,6 @@ def console(*, error: bool = False) -> Console:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = WIDTH_OF_FILES
     return console
-
-
-def plain(text: object) -> str:
-    """`text` with everything unprintable but line ends written as an escape."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def time_of(seconds: float) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 from modelward.cli import admin
 from modelward.cli.admin import as_json, problems_of
-from modelward.cli.output import console, plain, print_json, print_problems, print_table, time_of
+from modelward.cli.output import console, print_json, print_problems, print_table, time_of
+from modelward.cli.text import plain
 from modelward.problem import Problem, ProblemsFound
 
 COLUMNS = ("proposal", "state", "what", "digest", "by", "at", "approvals", "why")

@@ -4,7 +4,8 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from modelward.cli.output import console, is_terminal, plain, print_table
+from modelward.cli.output import console, is_terminal, print_table
+from modelward.cli.text import plain
 from modelward.config.listen import Listen
 from modelward.server.report import COLUMNS, Report
 

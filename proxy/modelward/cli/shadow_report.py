@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from modelward.cli.output import plain
+from modelward.cli.text import plain
 
 WIDTH = 28  # of the histogram's longest bar
 KINDS = {"normal": "not anomalous", "anomalous": "anomalous", "others": "of all others"}

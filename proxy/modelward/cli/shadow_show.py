@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from modelward.cli.output import console, plain, print_json, print_table, rfc3339
+from modelward.cli.output import console, print_json, print_table, rfc3339
 from modelward.cli.shadow_samples import (
     UNREADABLE,
     arrays,
@@ -18,6 +18,7 @@ from modelward.cli.shadow_samples import (
     time_of,
     verdict_words,
 )
+from modelward.cli.text import plain
 from modelward.cli.values import as_text, to_json
 from modelward.problem import Problem, ProblemsFound
 from modelward.rpc.contents import Array

@@ -9,8 +9,9 @@ from modelward.cli.admin import as_json
 from modelward.cli.breaker import print_overrides
 from modelward.cli.learning import print_learning
 from modelward.cli.limit import print_limits
-from modelward.cli.output import console, plain, print_json, print_notes, print_table, time_of
+from modelward.cli.output import console, print_json, print_notes, print_table, time_of
 from modelward.cli.promote import progress
+from modelward.cli.text import plain
 from modelward.plural import counted
 from modelward.problem import Problem
 

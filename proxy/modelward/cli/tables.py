@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from modelward.cli.output import plain
+from modelward.cli.text import plain
 
 BORDERS = 3  # characters of each column of a table beside its text
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from modelward.access import keys
 from modelward.access.keys import Key
 from modelward.access.names import is_name
-from modelward.cli.output import console, plain, print_json, print_table
+from modelward.cli.output import console, print_json, print_table
+from modelward.cli.text import plain
 from modelward.problem import Problem, ProblemsFound
 
 DEFAULT_FILE = Path("modelward-keys.json")

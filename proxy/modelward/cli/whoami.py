@@ -5,7 +5,8 @@ from typing import Any
 
 from modelward.cli import admin
 from modelward.cli.admin import add_arguments, as_json
-from modelward.cli.output import console, plain, print_json, print_table
+from modelward.cli.output import console, print_json, print_table
+from modelward.cli.text import plain
 
 __all__ = ["add_arguments", "run"]
 
