@@ -197,7 +197,10 @@ def _message(answer: Answer) -> bytes:
     fields = {name: value.decode("latin-1") for name, value in answer.headers}
     if answer.is_large:
         raise CallError(Code.RESOURCE_EXHAUSTED, "the answer is larger than answers to these questions may be")
-    if (status := fields.get(b"grpc-status")) is not None:
+    http = fields.get(b":status", "")
+    # beside a page of a web server that adds its trailer to every page, HTTP's status counts
+    is_page = http != "200" and bool(answer.data)
+    if (status := fields.get(b"grpc-status")) is not None and not is_page:
         code = Code(int(status)) if status.isdecimal() and int(status) <= max(Code) else Code.UNKNOWN
         if code is not Code.OK:
             raise CallError(code, unquote(fields.get(b"grpc-message", "")))
@@ -205,7 +208,6 @@ def _message(answer: Answer) -> bytes:
         words = "the connection was lost" if answer.error == LOST else f"the stream was reset (code {answer.error})"
         raise CallError(OF_STREAMS.get(answer.error, Code.INTERNAL), words)
     else:
-        http = fields.get(b":status", "")
         code = OF_HTTP.get(int(http), Code.UNKNOWN) if http.isdecimal() and http != "200" else Code.UNKNOWN
         raise CallError(code, f"no gRPC status, HTTP status {http or 'absent'}")
     data = answer.data

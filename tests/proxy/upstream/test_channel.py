@@ -181,6 +181,7 @@ def respond(head: list[tuple[str, str]], data: bytes | None, trailers: list[tupl
     [
         (respond([(":status", "503")], None, None), Code.UNAVAILABLE),
         (respond([(":status", "404")], None, None), Code.UNIMPLEMENTED),
+        (respond([(":status", "404")], b"<html>no such page", DONE), Code.UNIMPLEMENTED),
         (respond([(":status", "200")], None, None), Code.UNKNOWN),
         (respond([*HEAD, ("grpc-status", "7")], None, None), Code.PERMISSION_DENIED),
         (respond([*HEAD, ("grpc-status", "99")], None, None), Code.UNKNOWN),
