@@ -58,6 +58,18 @@ static void check_guards(uint8_t *message, size_t size, mw_dtype dtype, uint8_t 
     }
 }
 
+/* Raw contents have no name but their place: what is left has one for each output, or none. */
+static void check_places(mw_span message) {
+    mw_cursor c = mw_cursor_over(message);
+    uint32_t outputs = 0, raws = 0, tag;
+    while (c.at < c.end) {
+        REQUIRE(mw_read_tag(&c, &tag) && mw_skip(&c, tag, 0));
+        outputs += tag == MW_TAG(5, MW_WIRE_LEN);
+        raws += tag == MW_TAG(6, MW_WIRE_LEN);
+    }
+    REQUIRE(outputs > 0 && (raws == 0 || raws == outputs));
+}
+
 static void check_dropped(uint8_t *message, size_t size) {
     const mw_span name = {(const uint8_t *)"p", 1};
     mw_declared_output declared = {name, MW_FP32};
@@ -65,6 +77,7 @@ static void check_dropped(uint8_t *message, size_t size) {
     size_t left = mw_drop_outputs(message, size, &name, 1);
     if (left == MW_NOT_DROPPED) return;
     REQUIRE(left <= size);
+    check_places((mw_span){message, left});
     if (mw_find_outputs(message, left, &declared, 1, &found, NULL)) REQUIRE(found.state == MW_OUTPUT_ABSENT);
     REQUIRE(mw_drop_outputs(message, left, &name, 1) == left);
 }

@@ -22,8 +22,13 @@ def main() -> None:
             delimited(1, b"p") + delimited(2, DATATYPES[which].encode()) + delimited(3, varint(rows) + varint(columns))
         )
         field = CONTENTS.get(DATATYPES[which])
+        typed = tensor + delimited(5, delimited(field or 6, raw))
+        other = tensor.replace(b"p", b"q", 1)
         if field and seed % 3 == 0:
-            answer = delimited(5, tensor + delimited(5, delimited(field, raw)))
+            answer = delimited(5, typed)
+        elif seed % 3 == 1:  # with another output: raw contents for both, for one of them, or beside typed ones
+            answer = delimited(5, typed if seed % 4 == 3 else tensor) + delimited(5, other)
+            answer += delimited(6, raw) * (1 + seed % 2)
         else:
             answer = delimited(5, tensor) + delimited(6, raw)
         if seed % 5 == 0:

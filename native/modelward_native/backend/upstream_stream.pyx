@@ -14,9 +14,11 @@ from modelward_native.backend.upstream_status cimport TEXT_BYTES, blameless, cop
 from modelward_native.region.spare cimport mw_spare_keep, mw_spare_new, mw_spares
 from modelward_native.request.caller cimport CALLERS, part_of
 from modelward_native.request.exchange cimport PHASE_UPSTREAM, Exchange, exchange_unref
+from modelward_native.request.hidden_outputs cimport ASK_HEAD, more_count, more_output, size_of_ask, write_ask
 from modelward_native.request.model cimport Model
 from modelward_native.request.protobuf cimport mw_put_bytes
 from modelward_native.request.state cimport State, server_of
+from modelward_native.request.tensor cimport mw_span
 from modelward_native.request.verdict cimport CODE_DEADLINE_EXCEEDED, CODE_UNAUTHENTICATED
 from modelward_native.timer.deadline cimport mw_timer_init, timer_cancel
 from modelward_native.wire.buffer cimport Buffer
@@ -60,7 +62,8 @@ cdef UpstreamCall *send_call(Exchange *x, Endpoint endpoint, int64_t now) noexce
         name_model(call, x.model)
     elif x.model.names_version:
         call.suffix_size = version_suffix(x, call.suffix)
-    write_prefix(call.prefix, False, <uint32_t>(x.body.size + call.suffix_size + client_of(x).asking))
+    x.asking = size_of_ask(client_of(x), x.model)
+    write_prefix(call.prefix, False, <uint32_t>(x.body.size + call.suffix_size + x.asking))
     mw_timer_init(&call.timer, on_hedge)
     outgoing.metadata = &x.stream.metadata if x.stream != NULL else NULL
     outgoing.caller = x.stream.caller if x.stream != NULL else NULL
@@ -84,20 +87,40 @@ cdef UpstreamCall *send_call(Exchange *x, Endpoint endpoint, int64_t now) noexce
 
 
 cdef inline const Exchange *client_of(const Exchange *x) noexcept:
-    """The one whose message is sent, of which a copy asks for the same outputs."""
+    """The one whose message is sent, and who asks for the outputs."""
     return x.mirrors if x.mirrors != NULL else x
 
 
 cdef ssize_t read_body(mw_client_stream *stream, uint8_t *to, size_t room, bint *end) noexcept:
     cdef UpstreamCall *call = call_of(stream)
-    cdef const Buffer *body = &call.exchange.body
-    cdef const Exchange *client = client_of(call.exchange)
-    cdef size_t n = 0, hidden = PREFIX + body.size + call.suffix_size
+    cdef const Exchange *x = call.exchange
+    cdef const Buffer *body = &x.body
+    cdef size_t n = 0, more = PREFIX + body.size + call.suffix_size
     n += part(call, to, room, 0, call.prefix, PREFIX)
     n += part(call, to + n, room - n, PREFIX, body.data, body.size)
     n += part(call, to + n, room - n, PREFIX + body.size, call.suffix, call.suffix_size)
-    n += part(call, to + n, room - n, hidden, client.wanted + client.wanteds, client.asking)
-    end[0] = call.sent == hidden + client.asking
+    if x.asking and call.sent >= more:
+        n += read_ask(call, to + n, room - n, more)
+    end[0] = call.sent == more + x.asking
+    return n
+
+
+cdef size_t read_ask(UpstreamCall *call, uint8_t *to, size_t room, size_t start) noexcept:
+    """What asks for outputs that the client does not name."""
+    cdef const Exchange *x = call.exchange
+    cdef const Exchange *client = client_of(x)
+    cdef const mw_span *name
+    cdef uint8_t head[ASK_HEAD]
+    cdef size_t n = 0, size
+    cdef uint32_t i
+    for i in range(more_count(client)):
+        name = more_output(client, x.model, i)
+        if name == NULL:
+            continue
+        size = write_ask(name, head)
+        n += part(call, to + n, room - n, start, head, size)
+        n += part(call, to + n, room - n, start + size, name.data, name.size)
+        start += size + name.size
     return n
 
 

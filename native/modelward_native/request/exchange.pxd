@@ -106,10 +106,10 @@ cdef struct Exchange:
     int64_t *dims                 # their dimensions, one input after the other: inline_dims, or owned
     mw_view inline_view[INLINE_TENSORS]
     int64_t inline_dims[INLINE_DIMENSIONS]
-    uint8_t *wanted               # owned; NULL for all: indices of the outputs that are made, and `asking` bytes behind them
+    uint8_t *wanted               # owned; NULL for all: indices of the outputs that are made
     uint32_t wanteds
     uint32_t shown                # the first so many, which the client asks for; the others are hidden (request/hidden_outputs)
-    uint32_t asking               # bytes of the hidden ones in the form in which a request asks for them
+    uint32_t asking               # bytes by which its last call of an upstream asks for more outputs than the client names
     Buffer reply                  # framed answer, while it waits for its turn; counts as in flight
     Ending ending
     Buffer initial                # an upstream's metadata that comes before its answer: two lengths, name, value, ...

@@ -97,7 +97,7 @@ cdef bint bools_valid(mw_span raw) noexcept:
     return seen <= 1
 
 
-cdef int find(const Tensor *tensors, uint32_t count, uint32_t hint, mw_span name) noexcept:
+cdef int find_tensor(const Tensor *tensors, uint32_t count, uint32_t hint, mw_span name) noexcept:
     cdef uint32_t i
     if hint < count and tensors[hint].name.size == name.size and memcmp(tensors[hint].name.data, name.data, name.size) == 0:
         return hint
@@ -235,7 +235,7 @@ cdef bint validate_outputs(const mw_scan *found, Exchange *x, Model *m, Verdict 
         snprintf(v.text, VERDICT_TEXT, "out of memory")
         return wrong(v, REASON_OUT_OF_MEMORY)
     for i in range(found.outputs):
-        at = find(m.outputs, m.output_count, i, found.output[i].name)
+        at = find_tensor(m.outputs, m.output_count, i, found.output[i].name)
         if at < 0:
             snprintf(v.text, VERDICT_TEXT, "unknown output '%.*s'; the model has: %s", shown(found.output[i].name),
                      <const char *>found.output[i].name.data, names_text(m.outputs, m.output_count, names))
@@ -273,7 +273,7 @@ cdef bint match_inputs(const mw_scan *found, const Model *m, Match *match, Verdi
     memset(match.seen, 0, m.input_count)
     for i in range(found.inputs):
         given = &found.input[i]
-        at = find(m.inputs, m.input_count, i, given.name)
+        at = find_tensor(m.inputs, m.input_count, i, given.name)
         if at < 0:
             snprintf(v.text, VERDICT_TEXT, "unknown input '%.*s'; the model takes: %s", shown(given.name),
                      <const char *>given.name.data, names_text(m.inputs, m.input_count, names))

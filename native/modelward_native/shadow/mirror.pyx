@@ -14,6 +14,7 @@ from modelward_native.request.caller cimport part_of
 from modelward_native.request.exchange cimport (
     INLINE_DIMENSIONS, INLINE_TENSORS, PHASE_DONE, Exchange, exchange_new, exchange_unref)
 from modelward_native.region.region cimport bytes_held
+from modelward_native.request.hidden_outputs cimport drop_from
 from modelward_native.request.model cimport NO_OUTPUT, Model, ShadowLink
 from modelward_native.stages.resolve cimport ask
 from modelward_native.request.tensor cimport mw_span, mw_view
@@ -136,6 +137,7 @@ cdef Exchange *mirrored(Mirrors *mirrors, ShadowLink *link, Exchange *x, const B
     else:
         y = copied(shadow, link, x, message, now)
         if y != NULL:
+            size = y.body.size + y.reply.size
             shadow.inflight += 1
             shadow.held += size
             shadow.inflight_of[part] += 1
@@ -186,6 +188,8 @@ cdef Exchange *copied(Shadow shadow, ShadowLink *link, Exchange *x, mw_span mess
     if message.size:
         memcpy(y.reply.data, message.data, message.size)
     y.reply.size = message.size
+    if message.size and link.inputs == NULL:    # upstreams: what they have is not known, and they are asked in the client's words
+        y.reply.size = drop_from(x, y.reply.data, message.size)
     return y
 
 
