@@ -137,12 +137,13 @@ class Surge:
 
 @dataclass
 class Fault:
-    """That is no caller's doing, of one kind. raised: identities that it made suspicious, and when."""
+    """That is no caller's doing, of one kind. sign: by name, what its rows of this kind are worth, sixteenths of a nat.
+    raised: identities that it may have made suspicious, and when."""
 
     until: int = 0
     identities: int = 0
-    share: float = 0.0
     failed: set[int] = field(default_factory=set)
+    sign: dict[int, int] = field(default_factory=dict)
     raised: list[tuple[Identity, int]] = field(default_factory=list)
 
 
@@ -244,14 +245,13 @@ class Oracle:
             return out
         bin_ = sum(row.p <= edge for edge in P_EDGES)
         place = row.prototype if row.at >= 0 else PLACES
-        usual = s = float(self.tables.s[place, bin_]) / 16
+        sixteenths, name = int(self.tables.s[place, bin_]), key >> 40 & 4095
         quiet = max(e) < TAG
-        fault = None
-        if quiet and self.phase >= 1 and who.distinct >= YOUNG_ROWS:
-            self.count_asking(key >> 40 & 4095, now)
-            fault = self.faults[0] if cell == CELLS else self.faults[1] if s >= 5 else None
-            if fault and fault.until > now:
-                s = min(s, 1 - math.log(fault.share))
+        known = quiet and who.distinct >= YOUNG_ROWS
+        if known:
+            self.count_asking(name, now)
+        tolerated = known and self.phase >= 1 and self.judge_fault(name, cell, sixteenths, who.own, now)
+        s = min(sixteenths / 16, 1.0) if tolerated else sixteenths / 16
         near, flips = around.near, around.flips
         walk = around.surprise * 10 + level * 2 + around.flip if hashed else 0
         if self.phase >= 1:
@@ -260,18 +260,20 @@ class Oracle:
             for k, expected in enumerate((5.0, 2.0)):
                 other = max(expected, 1.4 * null)
                 e[k] = min(MOST, max(0.0, e[k]) + math.log(null / other) + s * (1 / null - 1 / other))
+            if known and max(e[:2]) >= TAG:
+                for fault in self.faults:
+                    if fault.sign.get(name, 0) >= 32:
+                        fault.raised = [*fault.raised[-255:], (who, now)]
             share = max(min(0.02, pause / 1800), in_rows)
             own = who.own + (min(s, 8.0) - who.own) * share
-            who.own = math.floor(own * 4096 + dither_own) / 4096
+            if not tolerated:
+                who.own = math.floor(own * 4096 + dither_own) / 4096
         if self.phase == 3 and hashed:
-            known = quiet and who.distinct >= YOUNG_ROWS
             crowd = [2 if known and r > 0 and j in (3, 4) else j for r, j in enumerate(near)]
             for k in (0, 1):
                 total = sum(math.exp(self.tables.near[cell, r, crowd[r], k] / 16) for r in range(RESOLUTIONS))
                 e[2 + k] = min(MOST, max(0.0, e[2 + k]) + math.log(total / RESOLUTIONS))
                 e[4 + k] = min(MOST, max(0.0, e[4 + k]) + self.tables.walk[cell, walk, k] / 16)
-        if fault:
-            self.judge_fault(fault, who, e, now)
         self.keep(who, e, dither)
         if not blocked:
             self.take_step(who, e, now, block_for, out)
@@ -280,9 +282,9 @@ class Oracle:
             if quiet:
                 self.judge_region(cell, self.of_region(cell, walk, near, who.own, s), now)
             if suspected:
-                self.judge_surge(cell, key >> 40 & 4095, now)
+                self.judge_surge(cell, name, now)
             self.withhold(row, around, level, out, suspected=suspected)
-        if s == usual and max(e) < TAG and (self.phase < 3 or who.distinct >= 50):
+        if not tolerated and max(e) < TAG and (self.phase < 3 or who.distinct >= 50):
             self.p[cell, bin_] += 1
             if place < PLACES:
                 self.p_of_place[place, bin_] += 1
@@ -295,35 +297,34 @@ class Oracle:
 
     def count_asking(self, name: int, now: int) -> None:
         """Of a quiet, established identity."""
-        if now // 200 > self.window:
-            self.window, self.usual = now // 200, max(len(self.asked), self.usual - (self.usual + 15) // 16)
+        if now // 3000 > self.window:
+            self.window, self.usual = now // 3000, max(256 * len(self.asked), self.usual - self.usual // 64)
             self.asked = set()
             for fault in self.faults:
                 fault.failed = set()
         self.asked.add(name)
 
-    def judge_fault(self, fault: Fault, who: Identity, e: list[float], now: int) -> None:
-        """A quiet, established identity has sent a row of this kind."""
-        name, usual = who.key >> 40 & 4095, max(len(self.asked), self.usual)
-        if max(e[:2]) < 7:
-            return
-        if name not in fault.failed:
-            fault.failed.add(name)
-            failed = len(fault.failed)
-            if failed >= 3 and 16 * failed >= usual:
-                begins, share = fault.until <= now, min(1.0, 2 * failed / usual)
-                fault.identities = failed if begins else max(failed, fault.identities)
-                fault.until = now + 6000
-                if begins or share > fault.share:
-                    fault.share = share
-                    for each, at in fault.raised:
-                        if now - at <= 400:
+    def judge_fault(self, name: int, cell: int, s: int, own: float, now: int) -> bool:
+        """Whether a row of a quiet, established identity is tolerated. s: sixteenths of a nat."""
+        mine = self.faults[0] if cell == CELLS else self.faults[1] if s >= 80 else None
+        for fault in self.faults if mine is None else [mine]:
+            gain = s * 1792 // max(4096, int(own * 4096))
+            fault.sign[name] = min(255, max(0, fault.sign.get(name, 0) + gain - 13))
+        if mine is None:
+            return False
+        if mine.sign[name] >= 112 and name not in mine.failed:
+            mine.failed.add(name)
+            failed = len(mine.failed)
+            if failed >= 5 and 512 * failed >= max(256 * len(self.asked), self.usual):
+                begins = mine.until <= now
+                mine.identities = failed if begins else max(failed, mine.identities)
+                mine.until = now + 6000
+                if begins:
+                    for each, at in mine.raised:
+                        if now - at <= 6000:
                             self.forgive(each, now)
-                    fault.raised = []
-                    e[:2] = [min(v, TAG / 2) for v in e[:2]]
-                    return
-        if max(e[:2]) >= TAG:
-            fault.raised = [*fault.raised[-31:], (who, now)]
+                    mine.raised = [(each, at) for each, at in mine.raised if now - at > 6000]
+        return mine.until > now
 
     def forgive(self, who: Identity, now: int) -> None:
         who.evidence[:2] = [min(v, math.floor(TAG / 2 * 2048) / 2048) for v in who.evidence[:2]]

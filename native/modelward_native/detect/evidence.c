@@ -227,15 +227,6 @@ static int is_suspected(const mw_suspect *s, const float e[2 * MW_SIGNALS], floa
     return mw_float_get(&s->distinct) < MW_YOUNG_ROWS || most(e) > nats;
 }
 
-/* What a row of this identity may be a sign of; NULL: of nothing, or of its own doing. */
-static mw_watch_fault *fault_of(mw_watch_shared *m, const mw_suspect *s, const mw_watched *row, int counts,
-                                float s_usual, uint32_t who, uint32_t now) {
-    if (!counts || mw_float_get(&s->distinct) < MW_YOUNG_ROWS) return NULL;
-    mw_fault_asked(&m->faults, who, now);
-    const int kind = mw_fault_kind(row, s_usual);
-    return kind == FAULT_NONE ? NULL : &m->faults.kind[kind];
-}
-
 /* What becomes of this row's answer. suspected: young, or with some evidence. */
 static void withhold(const mw_watch_region *region, const neighbourhood *around, int suspected, uint32_t level,
                      int32_t label, uint32_t now, mw_watch_seen *out) {
@@ -345,22 +336,26 @@ void mw_watch_answer(mw_watch *w, mw_suspect *s, uint64_t key, const mw_watched 
         return;
     }
 
-    const float s_usual = t->s[row->place][row->bin] / 16.0f, own = (float)mw_field_get(s->own) / MW_OWN;
-    const int quiet = most(e) < TAG;
-    mw_watch_fault *fault = fault_of(m, s, row, quiet && phase >= MW_WATCH_FILLING, s_usual, who, now);
-    const float s_now = fault ? mw_fault_tolerated(fault, s_usual, now) : s_usual;
+    const uint32_t sixteenths = t->s[row->place][row->bin], own_kept = mw_field_get(s->own);
+    const float s_usual = (float)sixteenths / 16.0f, own = (float)own_kept / MW_OWN;
+    const int quiet = most(e) < TAG, known = quiet && mw_float_get(&s->distinct) >= MW_YOUNG_ROWS;
+    if (known) mw_fault_asked(&m->faults, who, now);
+    const int tolerated =
+        known && phase >= MW_WATCH_FILLING && mw_fault_row(m, who, row->at, sixteenths, own_kept, now);
+    const float s_now = tolerated ? at_most(s_usual, 1.0f) : s_usual;
     const uint32_t walk = row->hashed ? around.surprise * 10 + level * 2 + around.flip : 0;
     if (phase >= MW_WATCH_FILLING) {
         const int teaches = mw_float_get(&s->distinct) >= MW_YOUNG_ROWS && most(e) < ROUND;
         unlike(&e[2 * MW_SIGNAL_UNLIKE], own, s_now);
+        if (known && (e[2 * MW_SIGNAL_UNLIKE] >= TAG || e[2 * MW_SIGNAL_UNLIKE + 1] >= TAG))
+            mw_fault_raise(m, s, key, who, now);
         const float in_time = at_most(pause / OWN_SECONDS, OWN_MOST_SHARE), in_rows = teaches ? 1 / OWN_ROWS : 0.0f;
         const float share = in_time > in_rows ? in_time : in_rows;
         const float now_own = own + (at_most(s_now, OWN_MOST) - own) * share;
-        mw_field_set(s->own, (uint16_t)(now_own * MW_OWN + dither_own));
+        if (!tolerated) mw_field_set(s->own, (uint16_t)(now_own * MW_OWN + dither_own));
     }
     if (phase == MW_WATCH_ARMED && row->hashed) {
         float mean[2] = {0.0f, 0.0f};
-        const int known = quiet && mw_float_get(&s->distinct) >= MW_YOUNG_ROWS;
         for (int r = 0; r < MW_WATCH_RESOLUTIONS; r++)
             for (int k = 0; k < 2; k++) mean[k] += e_value(cell->near[r][near_of(&around, r, known)][k]);
         for (int k = 0; k < 2; k++) {
@@ -369,7 +364,6 @@ void mw_watch_answer(mw_watch *w, mw_suspect *s, uint64_t key, const mw_watched 
             *walks = sum_up(*walks, cell->walk[walk][k] / 16.0f, MW_EVIDENCE_MOST);
         }
     }
-    if (fault) mw_fault_seen(m, fault, s, key, who, &e[2 * MW_SIGNAL_UNLIKE], now);
     keep(s, e, dither);
     if (!blocked) take_step(s, e, now, block_for, out);
 
@@ -380,7 +374,7 @@ void mw_watch_answer(mw_watch *w, mw_suspect *s, uint64_t key, const mw_watched 
         if (suspected) judge_surge(m, region, t->surge[row->at], who, now);
         withhold(region, &around, suspected, level, answer->label, now, out);
     }
-    if (s_now < s_usual) return; /* what is tolerated for a time is not usual */
+    if (tolerated) return; /* what is tolerated for a time is not usual */
     if (phase != MW_WATCH_ARMED ? most(e) < TAG : most(e) < TAG && mw_float_get(&s->distinct) >= 50.0f)
         teach(w, row, &around, walk, answer->margin);
 }

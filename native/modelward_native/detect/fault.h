@@ -1,29 +1,35 @@
-/* A fault that is no caller's doing: a service before all of them breaks, and rows of many become implausible, or very unlike the
- * training data, at once. Such rows are then as usual as the share of identities that send them, for a time.
+/* A fault that is no caller's doing: a service before all of them breaks, and rows of most become implausible, or very unlike the
+ * training data, at once. Such rows are then usual, for a time.
  *
- * Only identities that have a history and are quiet count, each once in 20 s, so that new names add nothing. They count once their
- * own evidence says that such rows come close together: an honest one's single row is no sign. docs/design/suspicion.md has the
- * reasons, and what an attacker with accounts of that kind gains. */
+ * Only identities that have a history and are quiet count, each once in a window, so that new names add nothing. One counts once
+ * its own rows of that kind come close together: a single one is no sign. At least half of those that ask must have it, so that
+ * accounts of one owner make no fault. docs/design/suspicion.md has the reasons, and what an owner of half of them gains. */
 #ifndef MODELWARD_FAULT_H
 #define MODELWARD_FAULT_H
 
-#include <math.h>
 #include <string.h>
 
 #include "fingerprint.h"
 
 enum {
-    FAULT_WINDOW = 200,  /* tenths of a second */
+    FAULT_WINDOW = 3000, /* tenths of a second */
     FAULT_FOR = 6000,    /* likewise */
-    FAULT_LEAST = 3,     /* identities that fail in a window ... */
-    FAULT_PART = 16,     /* ... and at least one in so many of those that ask */
-    FAULT_TOLERANCE = 2, /* rows may be so many times as usual as identities that send them */
+    FAULT_REACH = 6000,  /* so long before it was known, likewise, those that it raised are forgiven */
+    FAULT_LEAST = 5,     /* identities that fail in a window, and at least half of those that ask */
+    FAULT_SLOW = 64,     /* in so many windows what is usual falls to a third */
+    FAULT_WHOLE = 256,   /* one identity, in mw_watch_faults.usual */
+
+    /* Sixteenths of a nat: from which a row of a cell is very unlike others there; what an ordinary row takes from a sign; from
+     * which an identity fails, and from which evidence may be the fault's. */
+    FAULT_FAR = 80,
+    FAULT_ORDINARY = 13,
+    FAULT_MARK = 112,
+    FAULT_SOME = 32,
     FAULT_NONE = -1,
 };
 
-/* Nats: from which a row of a cell is very unlike the others there; evidence from which its sender counts, and that it may have
- * had before; what is left of evidence that is forgiven. */
-static const float FAULT_FAR = 5.0f, FAULT_MARK = 7.0f, FAULT_QUIET = 9.2f, FAULT_LEFT = 4.6f;
+/* Nats that are left of evidence that is forgiven. */
+static const float FAULT_LEFT = 4.6f;
 
 /* Whether it was not there. Exactly one of several processes is told so. */
 static inline int mw_fault_add(uint64_t set[MW_FAULT_NAMES / 64], uint32_t who) {
@@ -36,47 +42,44 @@ static inline void mw_fault_clear(uint64_t set[MW_FAULT_NAMES / 64]) {
     for (int i = 0; i < MW_FAULT_NAMES / 64; i++) mw_field_set(set[i], 0);
 }
 
-static inline uint32_t mw_fault_usual(const mw_watch_faults *f) {
-    const uint32_t asked = mw_field_get(f->asked_count), usual = mw_field_get(f->usual);
-    return asked > usual ? asked : usual;
+static inline int mw_fault_is(const mw_watch_faults *f, uint32_t failed) {
+    const uint32_t asked = mw_field_get(f->asked_count) * FAULT_WHOLE, usual = mw_field_get(f->usual);
+    return failed >= FAULT_LEAST && 2 * failed * FAULT_WHOLE >= (asked > usual ? asked : usual);
 }
 
-/* A quiet, established identity asks. What is usual falls by half in four minutes, so no lull makes few accounts many. */
+/* A quiet, established identity asks. What is usual falls by half in 44 windows, so that no night makes few accounts many. */
 static inline void mw_fault_asked(mw_watch_faults *f, uint32_t who, uint32_t now) {
     const uint32_t window = now / FAULT_WINDOW;
     uint32_t before = mw_field_get(f->window);
     if ((int32_t)(window - before) > 0 &&
         __atomic_compare_exchange_n(&f->window, &before, window, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-        const uint32_t usual = mw_field_get(f->usual), fallen = usual - (usual + 15) / 16;
-        const uint32_t asked = mw_field_get(f->asked_count);
+        const uint32_t usual = mw_field_get(f->usual), fallen = usual - usual / FAULT_SLOW;
+        const uint32_t asked = mw_field_get(f->asked_count) * FAULT_WHOLE;
         mw_field_set(f->usual, asked > fallen ? asked : fallen);
-        mw_field_set(f->asked_count, 0);
         mw_fault_clear(f->asked);
+        mw_field_set(f->asked_count, 0);
         for (int k = 0; k < MW_FAULT_KINDS; k++) {
-            mw_field_set(f->kind[k].failed_count, 0);
             mw_fault_clear(f->kind[k].failed);
+            mw_field_set(f->kind[k].failed_count, 0);
         }
     }
     if (mw_fault_add(f->asked, who)) __atomic_fetch_add(&f->asked_count, 1, __ATOMIC_RELAXED);
 }
 
-/* Of which kind of fault a row may be; FAULT_NONE: of none. */
-static inline int mw_fault_kind(const mw_watched *row, float s) {
-    return row->at == MW_WATCH_CELLS ? MW_FAULT_IMPLAUSIBLE : s >= FAULT_FAR ? MW_FAULT_UNLIKE : FAULT_NONE;
-}
-
-/* s of such a row while the fault lasts: what it would be if as many rows as identities were so. */
-static inline float mw_fault_tolerated(const mw_watch_fault *f, float s, uint32_t now) {
-    if (mw_field_get(f->until) <= now) return s;
-    const float usual = 1.0f - logf(mw_float_get(&f->share));
-    return usual < s ? usual : s;
+/* What the identity's rows of one kind are worth, were nothing tolerated; rows of another kind are left out. s: sixteenths of a
+ * nat. own: the identity's mean, as its record has it. */
+static inline int mw_fault_sign(uint8_t *sign, uint32_t s, uint32_t own) {
+    const int before = mw_field_get(*sign), gain = (int)(s * 7 * (MW_OWN / 16) / (own > MW_OWN ? own : MW_OWN));
+    const int sum = before + gain - FAULT_ORDINARY, after = sum < 0 ? 0 : sum > UINT8_MAX ? UINT8_MAX : sum;
+    if (after != before) mw_field_set(*sign, (uint8_t)after);
+    return after;
 }
 
 static inline void mw_fault_forgive(mw_watch_shared *m, mw_watch_fault *f, uint32_t now) {
     for (int i = 0; i < MW_FAULT_RAISED; i++) {
         const mw_fault_raised r = f->raised[i];
         mw_suspect *s = (mw_suspect *)((char *)m + r.record);
-        if (!r.key || now - r.at > 2 * FAULT_WINDOW) continue;
+        if (!r.key || now - r.at > FAULT_REACH) continue;
         memset(&f->raised[i], 0, sizeof f->raised[i]);
         if (mw_field_get(s->key) != r.key) continue; /* the record is another one's */
         for (int k = 2 * MW_SIGNAL_UNLIKE; k < 2 * MW_SIGNAL_UNLIKE + 2; k++)
@@ -88,31 +91,35 @@ static inline void mw_fault_forgive(mw_watch_shared *m, mw_watch_fault *f, uint3
     }
 }
 
-/* A quiet, established identity has sent such a row, and has this evidence (strong and mild) since. Where that shows a fault, or
- * that more identities have it than was known, those are forgiven that it raised beyond quiet meanwhile. */
-static inline void mw_fault_seen(mw_watch_shared *m, mw_watch_fault *f, mw_suspect *s, uint64_t key, uint32_t who,
-                                 float e[2], uint32_t now) {
-    const float raised = e[0] > e[1] ? e[0] : e[1];
-    if (raised < FAULT_MARK) return;
-    if (mw_fault_add(f->failed, who)) {
+/* A quiet, established identity has sent a row of this cell and this s, sixteenths of a nat. Whether that is tolerated. */
+static inline int mw_fault_row(mw_watch_shared *m, uint32_t who, uint32_t at, uint32_t s, uint32_t own, uint32_t now) {
+    const int kind = at == MW_WATCH_CELLS ? MW_FAULT_IMPLAUSIBLE : s >= FAULT_FAR ? MW_FAULT_UNLIKE : FAULT_NONE;
+    if (kind == FAULT_NONE) {
+        for (int k = 0; k < MW_FAULT_KINDS; k++) mw_fault_sign(&m->faults.kind[k].sign[who % MW_FAULT_NAMES], s, own);
+        return 0;
+    }
+    mw_watch_fault *f = &m->faults.kind[kind];
+    const int sign = mw_fault_sign(&f->sign[who % MW_FAULT_NAMES], s, own);
+    if (sign >= FAULT_MARK && mw_fault_add(f->failed, who)) {
         const uint32_t failed = __atomic_add_fetch(&f->failed_count, 1, __ATOMIC_RELAXED);
-        const uint32_t usual = mw_fault_usual(&m->faults);
-        if (failed >= FAULT_LEAST && failed * FAULT_PART >= usual) {
-            const float part = FAULT_TOLERANCE * (float)failed / (float)usual, share = part < 1.0f ? part : 1.0f;
+        if (mw_fault_is(&m->faults, failed)) {
             const int begins = mw_field_get(f->until) <= now;
             if (begins || failed > mw_field_get(f->identities)) mw_field_set(f->identities, failed);
             mw_field_set(f->until, now + FAULT_FOR);
-            if (begins || share > mw_float_get(&f->share)) {
-                mw_float_set(&f->share, share);
-                mw_fault_forgive(m, f, now);
-                for (int k = 0; k < 2; k++) e[k] = e[k] < FAULT_LEFT ? e[k] : FAULT_LEFT;
-                return;
-            }
+            if (begins) mw_fault_forgive(m, f, now);
         }
     }
-    if (raised < FAULT_QUIET) return;
-    mw_fault_raised *to = &f->raised[__atomic_fetch_add(&f->next, 1, __ATOMIC_RELAXED) % MW_FAULT_RAISED];
-    *to = (mw_fault_raised){(int64_t)((char *)s - (char *)m), key, now};
+    return mw_field_get(f->until) > now;
+}
+
+/* A row took an established identity beyond quiet: that may be the doing of a fault that is not known yet. */
+static inline void mw_fault_raise(mw_watch_shared *m, mw_suspect *s, uint64_t key, uint32_t who, uint32_t now) {
+    for (int k = 0; k < MW_FAULT_KINDS; k++) {
+        mw_watch_fault *f = &m->faults.kind[k];
+        if (mw_field_get(f->sign[who % MW_FAULT_NAMES]) < FAULT_SOME) continue;
+        mw_fault_raised *to = &f->raised[__atomic_fetch_add(&f->next, 1, __ATOMIC_RELAXED) % MW_FAULT_RAISED];
+        *to = (mw_fault_raised){(int64_t)((char *)s - (char *)m), key, now};
+    }
 }
 
 #endif

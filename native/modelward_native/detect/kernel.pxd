@@ -62,7 +62,6 @@ cdef extern from "watch.h" nogil:
     ctypedef struct mw_watch_fault:
         uint32_t until
         uint32_t identities
-        float share
 
     ctypedef struct mw_watch_faults:
         uint32_t usual

@@ -41,7 +41,7 @@ enum {
     MW_FAULT_UNLIKE,          /* rows that are very unlike others of their prototype */
     MW_FAULT_KINDS,
     MW_FAULT_NAMES = 4096, /* that identities are told apart by */
-    MW_FAULT_RAISED = 32,
+    MW_FAULT_RAISED = 256,
 
     MW_LABEL_NONE = -1,
 };
@@ -98,17 +98,17 @@ typedef struct {
 /* A fault that is no caller's doing: fault.h. */
 typedef struct {
     uint32_t until;        /* rows of this kind are tolerated of quiet, established identities until then */
-    uint32_t identities;   /* most that sent such rows at a time */
-    float share;           /* of rows, that is taken as usual */
+    uint32_t identities;   /* most that sent such rows in a window */
     uint32_t failed_count; /* in this window */
+    uint32_t next;         /* place in the ring */
     uint64_t failed[MW_FAULT_NAMES / 64]; /* which ones */
-    uint32_t next;                        /* place in the ring */
+    uint8_t sign[MW_FAULT_NAMES];         /* by identity: what its rows of this kind are worth, sixteenths of a nat */
     mw_fault_raised raised[MW_FAULT_RAISED];
 } mw_watch_fault;
 
 typedef struct {
     uint32_t window;      /* the number of the one that is counted now */
-    uint32_t usual;       /* quiet, established identities that ask in a window */
+    uint32_t usual;       /* quiet, established identities that ask in a window, times 256 */
     uint32_t asked_count; /* in this one */
     uint64_t asked[MW_FAULT_NAMES / 64];
     mw_watch_fault kind[MW_FAULT_KINDS];

@@ -184,9 +184,8 @@ cdef class Watch:
 
     @property
     def faults(self):
-        """By kind (implausible, very unlike): (until, identities, share of rows that is tolerated)."""
-        return [(self.shared.faults.kind[k].until, self.shared.faults.kind[k].identities, self.shared.faults.kind[k].share)
-                for k in range(<int>MW_FAULT_KINDS)]
+        """By kind (implausible, very unlike): (until, identities)."""
+        return [(self.shared.faults.kind[k].until, self.shared.faults.kind[k].identities) for k in range(<int>MW_FAULT_KINDS)]
 
     def measure(self, float[:, ::1] rows, int32_t[::1] at, uint64_t[::1] names, int64_t rounds):
         """Nanoseconds for a row and its answer, AHEAD rows in flight, of one identity after the other."""
