@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from modelward.detect.progress import PHASES, Progress
@@ -19,6 +19,15 @@ FAULT_SECONDS = 600.0
 """After which a fault that lasts is told again."""
 
 
+@dataclass
+class _Told:
+    """Of a common fault. identities: that were told; most: that had it at once since it began."""
+
+    at: float
+    identities: int
+    most: int
+
+
 class LearningProgress:
     """Call `look` now and then."""
 
@@ -26,7 +35,7 @@ class LearningProgress:
         self._told: set[str] = set()
         self._withheld: Mapping[str, Mapping[str, int]] = {}
         self._logged: dict[str, float] = {}
-        self._faults: dict[str, float] = {}
+        self._faults: dict[str, _Told] = {}
 
     def look(self, models: Iterable[Progress], withheld: Mapping[str, Mapping[str, int]], at: float) -> None:
         """withheld: answers of each model so far, by what callers got in their place. at: seconds, monotonic."""
@@ -50,16 +59,25 @@ class LearningProgress:
         self._withheld = told
 
     def _look_at_fault(self, each: Progress, at: float) -> None:
+        before = self._faults.get(each.model)
         if not each.fault_seconds:
-            self._faults.pop(each.model, None)
+            if before:
+                del self._faults[each.model]
+                log.warning(
+                    "the fault before callers of model %s ended: %d identities had it at once, at most",
+                    each.model, before.most, extra={"fields": {"model": each.model, "identities": before.most}},
+                )  # fmt: skip
             return
-        if at - self._faults.get(each.model, -FAULT_SECONDS) < FAULT_SECONDS:
+        most = max(each.failing, before.most if before else 0)
+        if before and at - before.at < FAULT_SECONDS and each.failing < 2 * before.identities:
+            before.most = most
             return
-        self._faults[each.model] = at
+        self._faults[each.model] = _Told(at, each.failing, most)
         until = f"{datetime.fromtimestamp(time.time() + each.fault_seconds, UTC):%Y-%m-%d %H:%M:%SZ}"
         log.warning(
-            "model %s: %d established identities send implausible rows, or rows very unlike the training data, all "
-            "at once. That is taken for a fault before them: such rows restrict none of them until %s",
+            "model %s: %d established identities, at least half of those that ask, send implausible rows, or rows very "
+            "unlike the training data. That is taken for a fault before all: until %s such rows are tolerated from "
+            "identities that have a history and were not suspicious before",
             each.model, each.failing, until,
             extra={"fields": {"model": each.model, "identities": each.failing, "until": until}},
         )  # fmt: skip

@@ -74,7 +74,8 @@ def a_fifth(served: Served, count: int) -> npt.NDArray[np.bool_]:
 def test_no_established_identity_is_restricted_for_a_fault_that_all_have(served: Served, kind: str) -> None:
     count = 200 * TENANTS
     outcome = served.send(numbers(count, 1, TENANTS), a_fifth(served, count), times(count, NOW), kind)
-    assert outcome.restricted() == set()
+    later = np.arange(count) > 50 * TENANTS
+    assert set(outcome.who[later & (outcome.step >= 2)]) == set(), "those that were quick are forgiven"
     (until, identities) = served.watch.faults[KINDS.index(kind)]
     assert NOW + TEN_MINUTES < until <= NOW + MINUTE + TEN_MINUTES
     assert identities >= TENANTS // 2
@@ -89,15 +90,19 @@ def test_nor_where_all_rows_are_implausible(served: Served) -> None:
 
 
 def test_nor_where_customers_send_large_batches_every_ten_minutes(served: Served) -> None:
-    """Once the fault is known, and then it stays known as long as it lasts; those that came before are forgiven."""
+    """It is known after some minutes, and then as long as it lasts; those that came before are forgiven."""
     late: set[int] = set()
+    begin = NOW + 480 * MINUTE
+    for minute in range(480):
+        who = served.world.rng.permutation(np.arange(1, TENANTS + 1))[: TENANTS // 10].astype(np.uint64)
+        served.send(who, np.zeros(len(who), bool), np.full(len(who), NOW + minute * MINUTE, np.uint32))
     for minute in range(40):
         who = np.repeat(served.world.rng.permutation(np.arange(1, TENANTS + 1))[: TENANTS // 10], 100).astype(np.uint64)
         known = served.faults[0] > 0
-        when = np.full(len(who), NOW + minute * MINUTE, np.uint32)
+        when = np.full(len(who), begin + minute * MINUTE, np.uint32)
         gone = served.send(who, np.ones(len(who), bool), when).restricted()
         late |= gone if known else set()
-    assert served.faults[0] > NOW + 40 * MINUTE and late == set()
+    assert served.faults[0] > begin + 40 * MINUTE and late == set()
     assert sum(served.record(name)["strikes"] for name in range(1, TENANTS + 1)) == 0
 
 
@@ -148,11 +153,13 @@ def test_tolerance_ends_ten_minutes_after_the_last_sign_of_a_fault(served: Serve
 
 
 def test_a_tolerated_row_teaches_nothing_about_its_sender(served: Served) -> None:
-    count = 300 * TENANTS
+    count = 20 * TENANTS
+    served.send(numbers(count, 1, TENANTS), np.ones(count, bool), times(count, NOW, TENANTS))
     before = [served.record(name)["own"] for name in range(1, TENANTS + 1)]
-    served.send(numbers(count, 1, TENANTS), np.ones(count, bool), times(count, NOW, 60))
+    count = 600 * TENANTS
+    served.send(numbers(count, 1, TENANTS), np.ones(count, bool), times(count, NOW + 200, TENANTS))
     after = [served.record(name)["own"] for name in range(1, TENANTS + 1)]
-    assert np.subtract(after, before).max() <= 0.1
+    assert after == before
 
 
 def test_a_fault_of_one_kind_is_none_of_the_other(served: Served) -> None:

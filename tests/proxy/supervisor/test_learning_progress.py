@@ -61,9 +61,19 @@ def test_a_common_fault_is_told_once_in_ten_minutes_and_again_when_another_begin
         (606.0, fault),
     ):
         told.look([each], {}, at)
-    assert len(caplog.messages) == 3
-    assert "model fraud: 12 established identities send implausible rows, or rows very unlike" in caplog.messages[0]
-    assert "such rows restrict none of them until 20" in caplog.messages[0]
+    first, again, ended, another = caplog.messages
+    assert "model fraud: 12 established identities, at least half of those that ask, send implausible rows" in first
+    assert "until 20" in first and "12 established" in again and "12 established" in another
+    assert ended == "the fault before callers of model fraud ended: 12 identities had it at once, at most"
+
+
+def test_a_common_fault_is_told_again_when_twice_as_many_have_it(caplog: pytest.LogCaptureFixture) -> None:
+    told = LearningProgress()
+    for at, failing in enumerate((12, 23, 24, 30, 20)):
+        told.look([Progress("fraud", "armed", fault_seconds=600.0, failing=failing)], {}, at)
+    told.look([Progress("fraud", "armed")], {}, 9.0)
+    first, again, ended = caplog.messages
+    assert "12 established" in first and "24 established" in again and "ended: 30 identities" in ended
 
 
 def test_answers_that_locked_cells_cost_are_told_once_a_minute_with_all_that_came_since(
