@@ -18,7 +18,7 @@ from tests.e2e.messages import Array, Stub, arrays, request
 from tests.support import EmbeddedServer, serving, wait_until
 
 FEATURES, MODEL = 30, "fraud"
-BANKS = ("bank-a", "bank-b", "bank-c", "bank-d")
+BANKS = tuple(f"bank-{letter}" for letter in "abcdef")
 NAMES = ("honest", "thief", "hidden", "sensor", "newcomer", "latecomer", *BANKS)
 
 

@@ -262,7 +262,7 @@ class Oracle:
                 e[k] = min(MOST, max(0.0, e[k]) + math.log(null / other) + s * (1 / null - 1 / other))
             if known and max(e[:2]) >= TAG:
                 for fault in self.faults:
-                    if fault.sign.get(name, 0) >= 32:
+                    if fault.sign.get(name, 0) >= 16:
                         fault.raised = [*fault.raised[-255:], (who, now)]
             share = max(min(0.02, pause / 1800), in_rows)
             own = who.own + (min(s, 8.0) - who.own) * share
@@ -308,11 +308,11 @@ class Oracle:
         """Whether a row of a quiet, established identity is tolerated. s: sixteenths of a nat."""
         mine = self.faults[0] if cell == CELLS else self.faults[1] if s >= 80 else None
         for fault in self.faults if mine is None else [mine]:
-            gain = s * 1792 // max(4096, int(own * 4096))
-            fault.sign[name] = min(255, max(0, fault.sign.get(name, 0) + gain - 13))
+            gain = s * 1088 // max(4096, int(own * 4096))
+            fault.sign[name] = min(128, max(0, fault.sign.get(name, 0) + gain - 7))
         if mine is None:
             return False
-        if mine.sign[name] >= 112 and name not in mine.failed:
+        if mine.sign[name] >= 72 and name not in mine.failed:
             mine.failed.add(name)
             failed = len(mine.failed)
             if failed >= 5 and 512 * failed >= max(256 * len(self.asked), self.usual):

@@ -19,12 +19,13 @@ enum {
     FAULT_SLOW = 64,     /* in so many windows what is usual falls to a third */
     FAULT_WHOLE = 256,   /* one identity, in mw_watch_faults.usual */
 
-    /* Sixteenths of a nat: from which a row of a cell is very unlike others there; what an ordinary row takes from a sign; from
-     * which an identity fails, and from which evidence may be the fault's. */
+    /* Sixteenths of a nat: from which a row of a cell is very unlike others there; what each row takes from a sign; from which sign
+     * an identity fails, from which its evidence may be the fault's, and the largest. */
     FAULT_FAR = 80,
-    FAULT_ORDINARY = 13,
-    FAULT_MARK = 112,
-    FAULT_SOME = 32,
+    FAULT_EACH = 7,
+    FAULT_MARK = 72,
+    FAULT_SOME = 16,
+    FAULT_MOST = 128,
     FAULT_NONE = -1,
 };
 
@@ -69,8 +70,8 @@ static inline void mw_fault_asked(mw_watch_faults *f, uint32_t who, uint32_t now
 /* What the identity's rows of one kind are worth, were nothing tolerated; rows of another kind are left out. s: sixteenths of a
  * nat. own: the identity's mean, as its record has it. */
 static inline int mw_fault_sign(uint8_t *sign, uint32_t s, uint32_t own) {
-    const int before = mw_field_get(*sign), gain = (int)(s * 7 * (MW_OWN / 16) / (own > MW_OWN ? own : MW_OWN));
-    const int sum = before + gain - FAULT_ORDINARY, after = sum < 0 ? 0 : sum > UINT8_MAX ? UINT8_MAX : sum;
+    const int before = mw_field_get(*sign), gain = (int)(s * 17 * (MW_OWN / 64) / (own > MW_OWN ? own : MW_OWN));
+    const int sum = before + gain - FAULT_EACH, after = sum < 0 ? 0 : sum > FAULT_MOST ? FAULT_MOST : sum;
     if (after != before) mw_field_set(*sign, (uint8_t)after);
     return after;
 }
