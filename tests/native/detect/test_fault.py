@@ -82,6 +82,13 @@ def test_no_established_identity_is_restricted_for_a_fault_that_all_have(served:
     assert served.faults[1 - KINDS.index(kind)] == 0
 
 
+def test_nor_where_each_fifth_row_is_implausible(served: Served) -> None:
+    count = 200 * TENANTS
+    broken = np.arange(count) // TENANTS % 5 == 0
+    outcome = served.send(numbers(count, 1, TENANTS), broken, times(count, NOW))
+    assert outcome.restricted() == set() and served.faults[0] > 0
+
+
 def test_nor_where_all_rows_are_implausible(served: Served) -> None:
     count = 300 * TENANTS
     outcome = served.send(numbers(count, 1, TENANTS), np.ones(count, bool), times(count, NOW))
