@@ -298,10 +298,10 @@ class Oracle:
     def count_asking(self, name: int, now: int) -> None:
         """Of a quiet, established identity."""
         if now // 3000 > self.window:
+            for fault in self.faults if now // 6000 > self.window // 2 else []:
+                fault.failed = set()
             self.window, self.usual = now // 3000, max(256 * len(self.asked), self.usual - self.usual // 64)
             self.asked = set()
-            for fault in self.faults:
-                fault.failed = set()
         self.asked.add(name)
 
     def judge_fault(self, name: int, cell: int, s: int, own: float, now: int) -> bool:

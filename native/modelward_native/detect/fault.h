@@ -1,7 +1,7 @@
 /* A fault that is no caller's doing: a service before all of them breaks, and rows of most become implausible, or very unlike the
  * training data, at once. Such rows are then usual, for a time.
  *
- * Only identities that have a history and are quiet count, each once in a window, so that new names add nothing. One counts once
+ * Only identities that have a history and are quiet count, each once at a time, so that new names add nothing. One counts once
  * its own rows of that kind come close together: a single one is no sign. At least half of those that ask must have it, so that
  * accounts of one owner make no fault. docs/design/suspicion.md has the reasons, and what an owner of half of them gains. */
 #ifndef MODELWARD_FAULT_H
@@ -15,7 +15,7 @@ enum {
     FAULT_WINDOW = 3000, /* tenths of a second */
     FAULT_FOR = 6000,    /* likewise */
     FAULT_REACH = 6000,  /* so long before it was known, likewise, those that it raised are forgiven */
-    FAULT_LEAST = 5,     /* identities that fail in a window, and at least half of those that ask */
+    FAULT_LEAST = 5,     /* identities that fail in two windows, and at least half of those that ask in one */
     FAULT_SLOW = 64,     /* in so many windows what is usual falls to a third */
     FAULT_WHOLE = 256,   /* one identity, in mw_watch_faults.usual */
 
@@ -59,7 +59,7 @@ static inline void mw_fault_asked(mw_watch_faults *f, uint32_t who, uint32_t now
         mw_field_set(f->usual, asked > fallen ? asked : fallen);
         mw_fault_clear(f->asked);
         mw_field_set(f->asked_count, 0);
-        for (int k = 0; k < MW_FAULT_KINDS; k++) {
+        for (int k = 0; k < MW_FAULT_KINDS && window / 2 != before / 2; k++) {
             mw_fault_clear(f->kind[k].failed);
             mw_field_set(f->kind[k].failed_count, 0);
         }

@@ -113,6 +113,13 @@ def test_nor_where_customers_send_large_batches_every_ten_minutes(served: Served
     assert sum(served.record(name)["strikes"] for name in range(1, TENANTS + 1)) == 0
 
 
+def test_a_fault_is_found_within_half_an_hour_where_half_as_many_ask_as_did_just_before(served: Served) -> None:
+    for minute in range(30):
+        who = np.repeat(served.world.rng.permutation(np.arange(1, TENANTS + 1))[: TENANTS // 10], 100).astype(np.uint64)
+        served.send(who, np.ones(len(who), bool), np.full(len(who), NOW + minute * MINUTE, np.uint32))
+    assert served.faults[0] > NOW + 30 * MINUTE
+
+
 def test_who_was_blocked_before_the_fault_was_known_is_forgiven(served: Served) -> None:
     batch = served.send(numbers(200, 1, 1), np.arange(200) % 3 == 0, np.full(200, NOW, np.uint32))
     assert batch.step.max() == 6 and served.faults == [0, 0]
