@@ -7,7 +7,7 @@ import pytest
 import tritonclient.grpc as triton
 
 from modelward.config.schema import Config
-from modelward.models import artifact
+from modelward.models import model_file
 from modelward.server.embedded import in_thread
 from tests.models import loop_of_steps
 
@@ -46,7 +46,7 @@ def test_a_model_with_a_loop_runs_in_a_thread_from_its_first_request(tmp_path: P
 def test_a_run_that_surprises_the_loop_is_ended_there_and_starts_anew_in_a_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artifact, "unpredictable", lambda model: "")
+    monkeypatch.setattr(model_file, "unpredictable", lambda model: "")
     with in_thread(_config(tmp_path)) as application:
         engine = application.models[0].engine
         assert engine.predicted_placement() == "loop"

@@ -31,6 +31,7 @@ MODULES = frozenset({*sys.stdlib_module_names, "__builtin__", "commands", "copy_
 NAMES = frozenset({"GLOBAL", "INST"})
 TEXTS = frozenset({"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE", "BINGET", "LONG_BINGET", "STRING"})
 OPCODES = frozenset(each.code for each in pickletools.opcodes)
+NUMBERS = frozenset({"INT", "BININT", "BININT1", "BININT2", "LONG", "FLOAT"})
 CALLS = frozenset({"REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD"})
 
 
@@ -96,7 +97,7 @@ def _calls(data: bytes, start: int, budget: Budget, *, whole: bool) -> bool:
     there. whole: it must call it too, with a stack that bears that, as words that look like opcodes have none."""
     file = io.BytesIO(data)
     file.seek(start)
-    texts, names, module, stack = 0, False, "", _Stack()
+    texts, names, module, before, stack = 0, False, "", "", _Stack()
     budget.take(TRY)
     try:
         for opcode, argument, _ in pickletools.genops(file):
@@ -117,9 +118,12 @@ def _calls(data: bytes, start: int, budget: Budget, *, whole: bool) -> bool:
                 # and so do lines that nothing of a pickle follows, as INST above wants it
                 behind = data[file.tell() : file.tell() + 1].decode("latin-1")
                 is_line = opcode.name == "INST" and behind != "" and behind not in OPCODES
-                is_word = (is_bare or is_line) and module not in MODULES
+                # and so does a word like Kubernetes: an object whose state is a number
+                is_number = opcode.name == "BUILD" and before in NUMBERS
+                is_word = (is_bare or is_line or is_number) and module not in MODULES
                 if names and opcode.name in CALLS and not is_word:
                     return True
+                before = opcode.name
     except _Spent:
         raise
     except Exception:  # noqa: BLE001, S110 - whatever pickletools raises on bytes that are none
