@@ -20,20 +20,29 @@ MW_TARGET static void MW_NAME(project)(const mw_watch *w, const float *row, floa
     *(sums *)v = even + odd;
 }
 
+typedef float MW_NAME(eight) __attribute__((vector_size(4 * MW_WATCH_PER_HASH), aligned(4), may_alias));
+typedef int32_t MW_NAME(eight_whole) __attribute__((vector_size(4 * MW_WATCH_PER_HASH)));
+typedef uint32_t MW_NAME(eight_narrow) __attribute__((vector_size(4 * MW_WATCH_PER_HASH)));
+typedef uint64_t MW_NAME(eight_wide) __attribute__((vector_size(8 * MW_WATCH_PER_HASH), aligned(8), may_alias));
+#define eight MW_NAME(eight)
+#define eight_whole MW_NAME(eight_whole)
+#define eight_wide MW_NAME(eight_wide)
+
 /* The hash of the piece of space that half of the projections lie in: a sum of secret multiples of whole numbers. Far values
- * are cut, so that each is one. */
+ * are cut, so that each is one. Eight numbers side by side; a comparison is a mask of all bits. */
 MW_TARGET static uint64_t MW_NAME(piece_of)(const mw_watch *w, int r, const float *v, float scale) {
-    const float *half = v + (r & 1) * MW_WATCH_PER_HASH;
-    int32_t whole[MW_WATCH_PER_HASH];
-    for (int k = 0; k < MW_WATCH_PER_HASH; k++) {
-        float x = half[k] * scale + w->offset[r][k];
-        x = x > -1e6f ? x : -1e6f;
-        x = x < 1e6f ? x : 1e6f;
-        whole[k] = (int32_t)x;
-        whole[k] -= (float)whole[k] > x; /* rounded down */
-    }
+    const eight least = {-1e6f, -1e6f, -1e6f, -1e6f, -1e6f, -1e6f, -1e6f, -1e6f}, most = -least;
+    eight x = *(const eight *)(v + (r & 1) * MW_WATCH_PER_HASH) * scale + *(const eight *)w->offset[r];
+    eight_whole inside = x > least;
+    x = (eight)(((eight_whole)x & inside) | ((eight_whole)least & ~inside));
+    inside = x < most;
+    x = (eight)(((eight_whole)x & inside) | ((eight_whole)most & ~inside));
+    eight_whole whole = __builtin_convertvector(x, eight_whole);
+    whole += __builtin_convertvector(whole, eight) > x; /* rounded down */
+    const eight_wide product =
+        __builtin_convertvector((MW_NAME(eight_narrow))whole, eight_wide) * *(const eight_wide *)w->multiplier[r];
     uint64_t h = w->salt[r];
-    for (int k = 0; k < MW_WATCH_PER_HASH; k++) h += (uint64_t)(uint32_t)whole[k] * w->multiplier[r][k];
+    for (int k = 0; k < MW_WATCH_PER_HASH; k++) h += product[k];
     return h;
 }
 
@@ -44,5 +53,8 @@ MW_TARGET static void MW_NAME(pieces_of)(const mw_watch *w, const float *v, floa
 }
 
 #undef sums
+#undef eight
+#undef eight_whole
+#undef eight_wide
 #undef MW_TARGET
 #undef MW_NAME
