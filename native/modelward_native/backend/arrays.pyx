@@ -1,10 +1,10 @@
 """Numpy arrays into a run and out of it: warm-up, probes, canaries."""
-from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from modelward_native.backend.engine cimport Engine
-from modelward_native.backend.run cimport mw_run, mw_run_input, mw_run_output, mw_run_reserve
+from modelward_native.backend.plain cimport put
+from modelward_native.backend.run cimport mw_run, mw_run_output
 from modelward_native.request.tensor cimport MW_BYTES, mw_dtype_size
 
 # names of numpy's types; BF16 has none: its bits
@@ -26,8 +26,6 @@ np = Numpy()
 
 
 cdef list fill(Engine engine, mw_run *run, dict inputs, uint64_t *size, int64_t *rows):
-    cdef mw_run_input *to
-    cdef const uint8_t[::1] raw
     cdef size_t nbytes
     cdef uint32_t i
     held = []
@@ -42,21 +40,8 @@ cdef list fill(Engine engine, mw_run *run, dict inputs, uint64_t *size, int64_t 
         if datatype != "BYTES" and nbytes != array.size * mw_dtype_size(engine.input[i].dtype):
             raise ValueError(f"input '{name}' is {array.dtype}, not {datatype}")
         held.append(items)
-        size[0] += nbytes + sum(4 + len(item) for item in items)
-        if mw_run_reserve(run, i, nbytes, len(items)) < 0:
-            raise MemoryError
-        to = &run.in_[i]
-        if nbytes:
-            raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-            with nogil:           # megabytes must not hold the loop
-                memcpy(to.data, &raw[0], nbytes)
-        for k, item in enumerate(items):
-            to.element[k].data = <const uint8_t *>PyBytes_AS_STRING(item)
-            to.element[k].size = len(item)
-        for k, length in enumerate(array.shape):
-            to.shape[k] = length
-        if engine.has_batch_axis:
-            rows[0] = array.shape[0]
+        raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8) if nbytes else b""
+        put(engine, run, i, array.shape, raw, items, size, rows)
     return held
 
 

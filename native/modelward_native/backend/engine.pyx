@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from modelward_native.backend.admit cimport mw_concurrency_init, mw_waiting_free, mw_waiting_init
 from modelward_native.backend.arrays cimport answer_of, fill, output_bytes
 from modelward_native.backend.note cimport MW_NOTE_DIMS
+from modelward_native.backend.plain cimport fill_plain, plain_answer_of
 from modelward_native.shadow.evidence cimport Evidence, evidence_of
 from modelward_native.telemetry.stats cimport counters_of, stats_of, summed
 from modelward_native.limits.limit cimport mw_cost_learn
@@ -230,9 +231,19 @@ cdef class Engine:
         BYTES inputs are arrays of bytes objects. Returns arrays by output name. Raises ValueError with ONNX Runtime's
         words where the run fails, RuntimeError while a request is being run.
         """
+        return self._once(inputs, False)
+
+    def run_plain(self, inputs: dict) -> dict:
+        """The same without numpy: tensors are Plain (modelward_native.backend.plain)."""
+        return self._once(inputs, True)
+
+    def _once(self, dict inputs not None, bint plain) -> dict:
         if self.running:
             raise RuntimeError(f"{self.name} is running a request")
-        held = fill(self, &self.run, inputs, &self.run_bytes, &self.run_rows)
+        if plain:
+            held = fill_plain(self, &self.run, inputs, &self.run_bytes, &self.run_rows)
+        else:
+            held = fill(self, &self.run, inputs, &self.run_bytes, &self.run_rows)
         self.run.budget = 0
         if self.note != NULL:
             self.note.callers = 0
@@ -241,7 +252,7 @@ cdef class Engine:
             mw_run_execute(&self.run)
         del held
         try:
-            answer = answer_of(self, &self.run)
+            answer = plain_answer_of(self, &self.run) if plain else answer_of(self, &self.run)
             self.row_memory = max(self.row_memory, 2 * self.run.peak // max(self.run_rows, <int64_t>1))
             self.answer_bytes = ENVELOPE + output_bytes(self, &self.run)
             return answer
@@ -249,12 +260,12 @@ cdef class Engine:
             mw_run_release(&self.run)
 
     def terminate(self):
-        """Ends the run_once in flight in another thread, and every later one: for an engine that will serve nothing."""
+        """Ends the run in flight in another thread, and every later one: for an engine that will serve nothing."""
         if self.session != NULL:
             mw_run_terminate(&self.run, 1)
 
     def learn_from(self):
-        """Counts the last run_once as a measurement."""
+        """Counts the last of these runs as a measurement."""
         mw_placement_learn(&self.placement, self.run_bytes, self.run.took_ns, False)
         mw_cost_learn(&self.costs, self.run_bytes + ENVELOPE, self.run.took_ns)
         mw_answer_learn(&self.answers, self.answer_bytes, self.run_rows)
@@ -274,7 +285,7 @@ cdef class Engine:
         return 0 if self.thread == NULL else mw_worker_thread_id(self.thread)
 
     def predicted_placement(self) -> str:
-        """Where a run of the size of the last run_once would happen now: "loop" or "thread"."""
+        """Where a run of the size of the last of these runs would happen now: "loop" or "thread"."""
         return "loop" if mw_placement_predict(&self.placement, self.run_bytes) <= MW_INLINE_NS else "thread"
 
     def totals(self) -> dict:

@@ -1,15 +1,20 @@
 """Work on a model that may never end, done in a thread of its own and given up at a deadline."""
 
+from __future__ import annotations
+
 import contextlib
 import sys
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from modelward.child import Bounds, ChildEnded, in_child
 from modelward.models.runtime import runtime
-from modelward.models.warmup import Inputs, made_up, sizes
+from modelward.models.warmup import made_up, sizes
 from modelward_native.backend.engine import Engine
+
+if TYPE_CHECKING:
+    from modelward.models.canary import Arrays
 
 T = TypeVar("T")
 
@@ -38,7 +43,7 @@ def open_once(data: bytes) -> None:
     engine = Engine("trial", "1", data)
     for size in sizes(engine):
         try:
-            engine.run_once(made_up(engine, None, size))
+            engine.run_plain(made_up(engine, None, size))
         except ValueError as error:  # it may refuse what is made up
             if "alloc" in str(error):
                 raise
@@ -46,13 +51,13 @@ def open_once(data: bytes) -> None:
             return
 
 
-def run_in_child(data: bytes, inputs: Inputs, seconds: float) -> Inputs:
+def run_in_child(data: bytes, inputs: Arrays, seconds: float) -> Arrays:
     """What a model answers, from a process that may not survive it. Raises ChildEnded where it does not, and ValueError
     with the runtime's words where the model cannot be opened or refuses the inputs."""
     return in_child(Bounds(seconds, sys.maxsize), run_once, data, inputs)
 
 
-def run_once(data: bytes, inputs: Inputs) -> Inputs:
+def run_once(data: bytes, inputs: Arrays) -> Arrays:
     runtime()
     return Engine("trial", "1", data).run_once(inputs)
 
@@ -68,7 +73,7 @@ class TookTooLong(Exception):
 class Attempt(Generic[T]):
     """One piece of work, which tells of the engine that it opens: its runs can be ended, the opening cannot."""
 
-    def __init__(self, work: Callable[["Attempt[T]"], T]) -> None:
+    def __init__(self, work: Callable[[Attempt[T]], T]) -> None:
         self._work = work
         self._lock = threading.Lock()
         self._engine: Engine | None = None  # open, and this thread's to close unless the work succeeds

@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import random
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,22 +19,17 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from modelward.atomic_file import replace_file
 from modelward.bounded_file import read_regular
 from modelward.child import Bounds, ChildEnded, ending, in_child
-from modelward.lazy import Lazy
 from modelward.models.artifact import Artifact
+from modelward.models.made_up import with_zeros
 from modelward.models.runtime import runtime
-from modelward.models.warmup import Array, made_up, sizes
+from modelward.models.warmup import made_up, sizes
 from modelward.problem import Problem, ProblemsFound
 from modelward_native.backend.engine import Engine
-
-if TYPE_CHECKING:
-    import numpy as np
-else:
-    np = Lazy("numpy")
 
 log = logging.getLogger("modelward.models")
 
@@ -165,7 +161,7 @@ def find(data: bytes, symbols: Symbols) -> Findings:
     borne: list[Dims] = []
     refused: list[str] = []
     for zeros in plan(engine, symbols):
-        what = _forked(lambda: engine.run_once(_with_zeros(engine, zeros, size)))  # noqa: B023 - it is called at once
+        what = _forked(lambda: engine.run_plain(with_zeros(engine, made_up(engine, None, size), zeros)))  # noqa: B023 - it is called at once
         if what is None:
             borne.append(zeros)
             continue
@@ -180,26 +176,15 @@ def _base(engine: Engine) -> tuple[str, int]:
 
     An error is nothing that it did not survive.
     """
-    rng = np.random.default_rng(0)
+    rng = random.Random(0)
     for size in sizes(engine):
-        ends = [_forked(partial(engine.run_once, made_up(engine, each, size))) for each in (rng, None)]
+        ends = [_forked(partial(engine.run_plain, made_up(engine, each, size))) for each in (rng, None)]
         for ended in ends:
             if ended is not None and ended != ERROR:
                 return ended, size
         if None in ends:
             return "", size
     return "", 1
-
-
-def _with_zeros(engine: Engine, zeros: Dims, size: int) -> dict[str, Array]:
-    inputs, number = made_up(engine, None, size), 0
-    for name, _, shape in engine.inputs:
-        cut = []
-        for given in shape:
-            cut.append(slice(0 if given < 0 and number in zeros else None))
-            number += given < 0
-        inputs[name] = inputs[name][tuple(cut)]
-    return inputs
 
 
 def plan(engine: Engine, symbols: Symbols) -> list[Dims]:

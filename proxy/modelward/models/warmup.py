@@ -10,29 +10,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import random
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
-from modelward.lazy import Lazy
-from modelward_native.backend.arrays import NUMPY
+from modelward.models.made_up import Inputs, each_row, joined, scaled, tensor
 from modelward_native.backend.engine import Engine
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Array = npt.NDArray[Any]
-else:
-    np, Array = Lazy("numpy"), Any
+from modelward_native.backend.plain import Plain, are_close
 
 log = logging.getLogger("modelward.models")
 
-Inputs = dict[str, Array]
-
 # of the numbers in rows that are run together; a model may tell only the large ones apart from others
 MAGNITUDES = (1e-3, 0.0, 1e2, 1e4)
-LARGEST_FP16 = 65504.0
 # of dynamic axes, until the model takes one: a sequence may have 1 step, a convolution needs more than its kernel, a
 # backbone that halves its picture five times needs 32
 SIZES = (1, 8, 32, 224)
@@ -55,7 +44,7 @@ def warm_up(engine: Engine, max_rows: int, entangled: str = "") -> str:
         engine.set_batching(False, 1)
         return "it refused made-up inputs: not warmed up, and run request by request"
     for _ in range(RUNS):
-        engine.run_once(rows[0])
+        engine.run_plain(rows[0])
         engine.learn_from()
     if not engine.has_batch_axis or max_rows == 1:
         engine.set_batching(False, 1)
@@ -64,15 +53,15 @@ def warm_up(engine: Engine, max_rows: int, entangled: str = "") -> str:
         engine.set_batching(False, 1)
         return f"{reason}: run request by request"
     engine.set_batching(True, max_rows)
-    engine.run_once({name: np.concatenate([array] * min(WIDE_ROWS, max_rows)) for name, array in rows[0].items()})
+    engine.run_plain(joined([rows[0]] * min(WIDE_ROWS, max_rows)))
     engine.learn_from()
-    engine.run_once(rows[0])  # READY tells where a run of this size would happen
+    engine.run_plain(rows[0])  # READY tells where a run of this size would happen
     return ""
 
 
 def _accepted(engine: Engine) -> list[Inputs] | None:
     """Two one-row inputs that the model takes: unequal if it takes those, zeros otherwise."""
-    rng = np.random.default_rng(0)
+    rng = random.Random(0)
     refusal: ValueError | None = None
     began = time.monotonic()
     for size in sizes(engine):
@@ -81,7 +70,7 @@ def _accepted(engine: Engine) -> list[Inputs] | None:
         for made in ([made_up(engine, rng, size), made_up(engine, rng, size)], [made_up(engine, None, size)] * 2):
             try:
                 for row in made:
-                    engine.run_once(row)
+                    engine.run_plain(row)
             except ValueError as error:
                 refusal = refusal or error  # larger sizes only say the same of other numbers
             else:
@@ -100,21 +89,12 @@ def sizes(engine: Engine) -> Iterator[int]:
         before = shapes
 
 
-def made_up(engine: Engine, rng: np.random.Generator | None, size: int = 1) -> Inputs:
+def made_up(engine: Engine, rng: random.Random | None, size: int = 1) -> Inputs:
     """One row; zeros where rng is None. size: of its dynamic axes."""
-    inputs: Inputs = {}
-    for (name, datatype, _), shape in zip(engine.inputs, _shapes(engine, size), strict=True):
-        if datatype == "BYTES":
-            inputs[name] = np.full(shape, b"0" if rng is None else b"1", dtype=object)
-        elif rng is None:
-            inputs[name] = np.zeros(shape, NUMPY[datatype])
-        elif datatype == "BF16":
-            inputs[name] = (rng.random(shape, np.float32).view(np.uint32) >> 16).astype(np.uint16)
-        elif datatype in TOLERANCE:
-            inputs[name] = rng.standard_normal(shape).astype(NUMPY[datatype])
-        else:
-            inputs[name] = rng.integers(0, 2, shape).astype(NUMPY[datatype])
-    return inputs
+    shapes = _shapes(engine, size)
+    return {
+        name: tensor(datatype, shape, rng) for (name, datatype, _), shape in zip(engine.inputs, shapes, strict=True)
+    }
 
 
 def _shapes(engine: Engine, size: int) -> list[list[int]]:
@@ -128,52 +108,36 @@ def _shapes(engine: Engine, size: int) -> list[list[int]]:
 
 def _entangled(engine: Engine, rows: list[Inputs], max_rows: int) -> str:
     """Why rows may not share a run, or "". Two are tried, then as many as there are magnitudes."""
-    apart = [engine.run_once(row) for row in rows]
+    apart = [engine.run_plain(row) for row in rows]
     if reason := _differ(engine, rows, apart):
         return reason
     more: list[tuple[Inputs, Inputs]] = []
     for magnitude in MAGNITUDES:
-        row = {name: _scaled(array, datatype, magnitude) for array, (name, datatype, _) in _typed(engine, rows[0])}
+        row = {name: scaled(rows[0][name], datatype, magnitude) for name, datatype, _ in engine.inputs}
         with contextlib.suppress(ValueError):  # what it refuses by itself is no request
-            more.append((row, engine.run_once(row)))
+            more.append((row, engine.run_plain(row)))
     chosen = [*more, *zip(rows, apart, strict=True)][:max_rows]
     return _differ(engine, [row for row, _ in chosen], [answer for _, answer in chosen])
-
-
-def _typed(engine: Engine, row: Inputs) -> list[tuple[Array, tuple[str, str, tuple[int, ...]]]]:
-    return [(row[spec[0]], spec) for spec in engine.inputs]
-
-
-def _scaled(array: Array, datatype: str, magnitude: float) -> Array:
-    """Numbers of another size; what counts or chooses (integers, texts) stays."""
-    if datatype not in TOLERANCE or datatype == "BF16":
-        return array
-    return np.clip(array.astype(np.float64) * magnitude, -LARGEST_FP16, LARGEST_FP16).astype(array.dtype)
 
 
 def _differ(engine: Engine, rows: list[Inputs], apart: list[Inputs]) -> str:
     """What is wrong with these rows in one run, or "". apart: the answer to each of them."""
     try:
-        together = engine.run_once({name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
+        together = engine.run_plain(joined(rows))
     except ValueError:
         return f"it takes one row and not {len(rows)}"
     for name, datatype, _ in engine.outputs:
         if together[name].shape[:1] != (len(rows),):
             return f"output '{name}' does not have a row for each row of the input"
-        for i, alone in enumerate(apart):
-            if not _equal(together[name][i : i + 1], alone[name], datatype):
+        for row, alone in zip(each_row(together[name]), apart, strict=True):
+            if not _equal(row, alone[name], datatype):
                 return f"output '{name}' of a row depends on the rows beside it"
     return ""
 
 
-def _equal(a: Array, b: Array, datatype: str) -> bool:
+def _equal(a: Plain, b: Plain, datatype: str) -> bool:
     if a.shape != b.shape:
         return False
-    if datatype not in TOLERANCE:
-        return bool((a == b).all())
-    if datatype == "BF16":
-        a, b = ((x.astype(np.uint32) << 16).view(np.float32) for x in (a, b))
-    tolerance, finite = TOLERANCE[datatype], b[np.isfinite(b)]
-    # what sums large numbers is off by a part of these, however small its result
-    scale = max(1.0, float(np.abs(finite).max(initial=0.0)))
-    return bool(np.allclose(a, b, rtol=tolerance, atol=tolerance * scale, equal_nan=True))
+    if datatype not in TOLERANCE or isinstance(a.data, list) or isinstance(b.data, list):
+        return a.data == b.data
+    return are_close(a.data, b.data, datatype, TOLERANCE[datatype])
