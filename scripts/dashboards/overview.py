@@ -141,6 +141,27 @@ OVERVIEW = Board(
             "Load",
             [
                 Panel(
+                    "Utilization",
+                    "How much of each server is in use by what is answered? Autoscalers look at this.",
+                    [Query(gauge("modelward_utilization", "instance", how="max"), "{{instance}}")],
+                    unit="percentunit",
+                    bad_from=0.9,
+                ),
+                Panel(
+                    "Utilization by part",
+                    "Which part of the busiest server is used most: permits, event loops, or backend time here?",
+                    [Query(gauge("modelward_utilization_part", "of", how="max"), "{{of}}")],
+                    unit="percentunit",
+                    bad_from=0.9,
+                ),
+                Panel(
+                    "Loops, with what is refused",
+                    "Far above the utilization, an attack fills the event loops.",
+                    [Query(gauge("modelward_loop_busy", "instance", how="max"), "{{instance}}")],
+                    unit="percentunit",
+                    bad_from=0.9,
+                ),
+                Panel(
                     "In flight",
                     "Requests without an answer, by server.",
                     [Query(gauge("modelward_inflight", "instance"), "{{instance}}")],

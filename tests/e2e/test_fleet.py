@@ -250,5 +250,19 @@ def test_while_the_store_is_gone_all_keep_what_they_have_and_what_it_has_lost_is
         assert [share(server) for server in servers] == [0.5, 0]
         store.start()  # empty
         taken_back(servers)
-        with serve_process(*arguments(tmp_path, store.url, "late")) as late:
+        with serve_process(*arguments(tmp_path, store.url, "a", f"state={tmp_path / 'late'}")) as late:
             assert state(late) == "rolled back 0"
+            tell_that_a_name_is_taken(servers[0], late, servers[1])
+
+
+def tell_that_a_name_is_taken(one: ServerProcess, other: ServerProcess, third: ServerProcess) -> None:
+    """Of two servers with one name, and of no other. Any server of the fleet lists it."""
+
+    def is_told() -> bool:
+        both = all(server.metric("modelward_fleet_name_taken") for server in (one, other))
+        return both and {each["name_taken"] for each in listed(third) if each["replica"] == "a"} == {True}
+
+    wait_until(is_told, "both servers to see each other")
+    assert not third.metric("modelward_fleet_name_taken")
+    assert "another server has this name too" in modelward("status", "--fleet", "--admin", third.admin).stdout
+    assert "another server is called a too" in told(one, "status")["fleet"]

@@ -128,7 +128,8 @@ class FleetModel:
 
 @dataclass(frozen=True)
 class FleetServer:
-    """What a server of the fleet says of itself; problem: why that cannot be read. Times in seconds."""
+    """What a server of the fleet says of itself; problem: why that cannot be read. name_taken: by another server too.
+    Times in seconds."""
 
     replica: str
     age: float
@@ -140,6 +141,7 @@ class FleetServer:
     models: Sequence[FleetModel] = ()
     more: int = 0
     problem: str = ""
+    name_taken: bool = False
 
 
 class FleetView(Protocol):

@@ -108,6 +108,7 @@ def server_message(server: FleetServer) -> Message:
         models=[message("FleetModel", **asdict(each)) for each in server.models],
         more_models=server.more,
         problem=server.problem,
+        name_taken=server.name_taken,
     )
 
 

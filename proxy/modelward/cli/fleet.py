@@ -32,7 +32,7 @@ def show(client: admin.Client, *, json: bool) -> int:
         print_problems(problems)
         return admin.REFUSED
     print_table("servers", SERVERS, [
-        (each.replica, each.release, each.problem or each.state, f"{each.age_seconds:.1f} s ago",
+        (each.replica, each.release, _state(each), f"{each.age_seconds:.1f} s ago",
          "yes" if each.leads else "", f"{each.lost} times" if each.lost else "")
         for each in status.fleet_servers
     ])  # fmt: skip
@@ -45,3 +45,8 @@ def show(client: admin.Client, *, json: bool) -> int:
     if more := max((each.more_models for each in status.fleet_servers), default=0):
         console().print(f"and {more} more models", soft_wrap=True)
     return admin.DONE
+
+
+def _state(server: Any) -> str:
+    told: str = server.problem or server.state
+    return f"{told}; another server has this name too" if server.name_taken else told

@@ -20,6 +20,7 @@ from typing import Protocol
 from modelward.config.fleet import Fleet
 from modelward.config.units import SECOND
 from modelward.fleet import evidence, key
+from modelward.fleet.namesake import Namesake
 from modelward.fleet.note import Note
 from modelward.fleet.note import encoded as note_of
 from modelward.fleet.record import Malformed, Record, applied, decoded, is_newer, record_of
@@ -72,13 +73,14 @@ class Member:
         store: Store,
         promotions: Promotions,
         *,
-        note: Callable[[str], Note] = lambda identity: Note(),
+        note: Callable[[str], Note] = lambda identity: Note(identity=identity),
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
         """note: what this server says of itself, by its identity in the lease. ready: whether it takes requests."""
         self.settings = settings
         self.replica = settings.called
         self.identity = f"{self.replica}/{token_hex(4)}"
+        self.namesake = Namesake(self.replica, self.identity)
         self.store = store
         self._promotions = promotions
         self._note = note
@@ -223,7 +225,7 @@ class Member:
         where = f"{self.settings.name}, as {self.replica}, through {self.settings.where}"
         if not self.up:
             return f"{where}; it cannot be reached: this server keeps what it has, and decides alone what is taken back"
-        return f"{where}; {'leads' if self.leads else 'follows'}"
+        return f"{where}; {'leads' if self.leads else 'follows'}{self.namesake.words}"
 
     async def _attempt(self) -> None:
         try:
@@ -267,6 +269,7 @@ class Member:
             may_lead=self.serves and self._ready() and all(model in counted for model in stepping),
         )
         self._heard = time.monotonic()
+        self.namesake.look(seen.said)
         self.leader = seen.leader
         if seen.documents is not None:
             self._documents = {**seen.documents}

@@ -32,13 +32,15 @@ class OfModel(Section):
 
 
 class Note(Section):
-    """release: of Modelward. state: as readiness has it. lost: how often this server has lost the store."""
+    """release: of Modelward. state: as readiness has it. lost: how often this server has lost the store. name_taken:
+    another server has the same name."""
 
     release: Word = ""
     identity: Word = ""
     state: Word = ""
     uptime: float = Field(default=0.0, ge=0, le=1e12)
     lost: Number = 0
+    name_taken: bool = False
     models: Mapping[str, OfModel] = Field(default_factory=dict)
     more: Number = 0
     """Models that are promoted and did not fit."""
@@ -49,7 +51,8 @@ def encoded(note: Note) -> bytes:
     names = sorted(note.models)
     for most in (MOST_MODELS, 8, 0):
         kept = {name: note.models[name] for name in names[:most]}
-        data = note.model_copy(update={"models": kept, "more": len(names) - len(kept)}).model_dump_json().encode()
+        told = note.model_copy(update={"models": kept, "more": len(names) - len(kept)})
+        data = told.model_dump_json(exclude_defaults=True).encode()
         if len(data) <= LARGEST_NOTE:
             break
     return data

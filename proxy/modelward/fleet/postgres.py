@@ -67,14 +67,18 @@ class PostgresStore:
         def work(cursor: Any) -> Seen:
             cursor.execute("SET LOCAL synchronous_commit TO off")
             cursor.execute(
-                f"INSERT INTO {SCHEMA}.servers (fleet, replica, seen, note, evidence)"
+                f"WITH said AS (SELECT note FROM {SCHEMA}.servers WHERE fleet = %(fleet)s AND replica = %(replica)s"
+                f" AND octet_length(note) <= {LARGEST_NOTE})"
+                f" INSERT INTO {SCHEMA}.servers (fleet, replica, seen, note, evidence)"
                 f" SELECT %(fleet)s, %(replica)s, clock_timestamp(), %(note)s, %(evidence)s"
                 f" WHERE (SELECT count(*) FROM {SCHEMA}.servers WHERE fleet = %(fleet)s) < {MOST_REPLICAS}"
                 f" OR EXISTS (SELECT 1 FROM {SCHEMA}.servers WHERE fleet = %(fleet)s AND replica = %(replica)s)"
                 " ON CONFLICT (fleet, replica) DO UPDATE"
-                " SET seen = excluded.seen, note = excluded.note, evidence = excluded.evidence",
+                " SET seen = excluded.seen, note = excluded.note, evidence = excluded.evidence"
+                " RETURNING (SELECT note FROM said)",
                 {"fleet": self._fleet, "replica": replica, "note": note, "evidence": evidence},
             )
+            said = bytes((cursor.fetchone() or [None])[0] or b"")
             if may_lead:
                 cursor.execute(
                     f"UPDATE {SCHEMA}.fleets SET leader = %(identity)s,"
@@ -91,14 +95,15 @@ class PostgresStore:
             )
             found, leader = cursor.fetchone()
             if found == revision:
-                return Seen(found, leader, None)
+                return Seen(found, leader, None, said)
             cursor.execute(
                 f"SELECT name, epoch, CASE WHEN octet_length(data) <= {LARGEST_DOCUMENT} THEN data ELSE '' END"
                 f" FROM {SCHEMA}.documents WHERE fleet = %s AND octet_length(name) <= {LONGEST_DOCUMENT_NAME}"
                 f" ORDER BY name LIMIT {MOST_DOCUMENTS}",
                 (self._fleet,),
             )
-            return Seen(found, leader, {name: Document(epoch, bytes(data)) for name, epoch, data in cursor.fetchall()})
+            documents = {name: Document(epoch, bytes(data)) for name, epoch, data in cursor.fetchall()}
+            return Seen(found, leader, documents, said)
 
         return await self._run(work)
 

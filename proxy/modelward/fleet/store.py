@@ -36,11 +36,13 @@ class Document:
 
 @dataclass(frozen=True)
 class Seen:
-    """documents: None where they are those of the revision that was asked with. leader: a server, by its identity."""
+    """documents: None where they are those of the revision that was asked with. leader: a server, by its identity.
+    said: the note that was under this server's name before, empty for none."""
 
     revision: str
     leader: str
     documents: Mapping[str, Document] | None
+    said: bytes = b""
 
 
 @dataclass(frozen=True)

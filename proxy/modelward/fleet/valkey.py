@@ -33,6 +33,8 @@ EXCHANGE = (
     CLOCK
     + f"""
 local replica, identity = ARGV[1], ARGV[2]
+local said = string.match(redis.call('HGET', KEYS[4], replica) or '', '^%d+ (.*)$') or ''
+if #said > {LARGEST_NOTE} then said = '' end
 if redis.call('HEXISTS', KEYS[4], replica) == 1 or redis.call('HLEN', KEYS[4]) < {MOST_REPLICAS} then
   local stamp = string.format('%.0f ', now)
   redis.call('HSET', KEYS[4], replica, stamp .. ARGV[3])
@@ -52,9 +54,9 @@ if not revision then
   revision = c[1] .. '.' .. c[2]
   redis.call('SET', KEYS[2], revision)
 end
-if revision == ARGV[5] then return {{revision, leader or '', '='}} end
+if revision == ARGV[5] then return {{revision, leader or '', said, '='}} end
 local all = redis.call('HGETALL', KEYS[1])
-local told = {{revision, leader or '', '!'}}
+local told = {{revision, leader or '', said, '!'}}
 for i = 1, math.min(#all, 2 * {MOST_DOCUMENTS}), 2 do
   if #all[i] <= {LONGEST_DOCUMENT_NAME} then
     table.insert(told, all[i])
@@ -116,12 +118,12 @@ class ValkeyStore:
         self, replica: str, *, identity: str, note: bytes, evidence: bytes, revision: str, may_lead: bool
     ) -> Seen:
         told = await self._call(EXCHANGE, self._keys, replica, identity, note, evidence, revision, int(may_lead))
-        if not isinstance(told, list) or len(told) < 3 or not all(isinstance(each, bytes) for each in told):
+        if not isinstance(told, list) or len(told) < 4 or not all(isinstance(each, bytes) for each in told):
             raise await self._strange()
-        found, leader, kind, *all_ = told
+        found, leader, said, kind, *all_ = told
         pairs = zip(all_[::2], all_[1::2], strict=False)
         documents = {_text(name): _document(data) for name, data in pairs}
-        return Seen(_text(found), _text(leader), None if kind == b"=" else documents)
+        return Seen(_text(found), _text(leader), None if kind == b"=" else documents, said)
 
     async def swap(self, name: str, before: int, epoch: int, data: bytes) -> Document | None:
         if len(data) > LARGEST_DOCUMENT:

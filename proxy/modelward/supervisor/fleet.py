@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -101,7 +102,10 @@ class Fleet:
             return None
         held = sum(1 for model in self._promoter.state.promotions if self._promoter.held(model))
         exchanges = {result: member.counts[result] for result in ("ok", "failed")}
-        return FleetSnapshot(int(bool(member.up)), int(member.leads), exchanges, member.counts["malformed"], held)
+        taken = int(member.namesake.is_there)
+        return FleetSnapshot(
+            int(bool(member.up)), int(member.leads), exchanges, member.counts["malformed"], held, taken
+        )
 
     def _note(self, identity: str) -> Note:
         from modelward.fleet.note import LONGEST, Note, OfModel  # noqa: PLC0415 - see above
@@ -123,6 +127,7 @@ class Fleet:
             state="ready" if self._readiness.ready else self._readiness.reason[:LONGEST],
             uptime=time.monotonic() - self._began,
             lost=self.member.lost if self.member is not None else 0,
+            name_taken=self.member is not None and self.member.namesake.is_there,
             models=models,
         )
 
@@ -140,7 +145,8 @@ def _server(replica: str, told: Told, leader: str) -> FleetServer:
         for model, each in sorted(note.models.items())
     ]
     leads = bool(leader) and note.identity == leader
-    return FleetServer(replica, told.age, leads, note.release, note.state, note.uptime, note.lost, models, note.more)
+    server = FleetServer(replica, told.age, leads, note.release, note.state, note.uptime, note.lost, models, note.more)
+    return replace(server, name_taken=note.name_taken)
 
 
 def _release() -> str:

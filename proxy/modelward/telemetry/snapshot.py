@@ -198,13 +198,14 @@ class SharedSnapshot:
 @dataclass(frozen=True, slots=True)
 class FleetSnapshot:
     """Promotions that several servers share through a store. malformed: records and evidence in it that are none. held:
-    models whose promotion this server does not follow."""
+    models whose promotion this server does not follow. name_taken: 1 while another server has the same name."""
 
     up: int = field(default=0, metadata=GAUGE)  # 1 while the store answers
     leads: int = field(default=0, metadata=GAUGE)
     exchanges: Mapping[str, int] = field(default_factory=dict)  # by result
     malformed: int = 0
     held: int = field(default=0, metadata=GAUGE)
+    name_taken: int = field(default=0, metadata=GAUGE)
 
 
 @dataclass(frozen=True, slots=True)

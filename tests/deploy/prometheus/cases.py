@@ -8,6 +8,8 @@ from typing import Any
 
 QUIET_MINUTES = 20
 TARGET = 'job="modelward",instance="a:8002"'
+ADDED = 'job="modelward",instance="c:8002"'
+OTHER = 'job="modelward",instance="b:8002"'
 FRAUD = f'{TARGET},model="fraud"'
 VERSION = f'{FRAUD},version="1"'
 ENDPOINT = f'{TARGET},endpoint="10.0.0.5:8001"'
@@ -59,6 +61,10 @@ QUIET: Mapping[str, Course] = {
     f"modelward_audit_records_lost_total{{{TARGET}}}": (4, 0),
     f'modelward_audit_witness_failures_total{{{TARGET},witness="w",why="failed"}}': (0, 1),
     f"modelward_shared_limits_up{{{TARGET}}}": (1, 0),
+    f"modelward_fleet_up{{{TARGET}}}": (1, 0),
+    f"modelward_fleet_name_taken{{{TARGET}}}": (0, 0),
+    f"modelward_utilization{{{TARGET}}}": (0.7, 0),
+    f"modelward_utilization{{{OTHER}}}": (0.5, 0),
     f"modelward_limit_cells{{{TARGET}}}": (100, 0),
     f"modelward_limit_cells_capacity{{{TARGET}}}": (1_048_576, 0),
     f"modelward_break_glass_unreviewed{{{TARGET}}}": (0, 0),
@@ -168,6 +174,27 @@ CASES: Mapping[str, Case] = {
         "ModelwardAuditRewritten",
     ),
     "the store of limits is gone": when(2, {f"modelward_shared_limits_up{{{TARGET}}}": 0}, "ModelwardSharedLimitsDown"),
+    "a server is used up for less than ten minutes": when(9, {f"modelward_utilization{{{TARGET}}}": 0.97}),
+    "a server is used up, and none is added": when(
+        12, {f"modelward_utilization{{{TARGET}}}": 0.97}, "ModelwardFullyUsed"
+    ),
+    "a server is used up, and another one is gone": when(
+        12,
+        {f"modelward_utilization{{{TARGET}}}": 0.97, f"modelward_utilization{{{OTHER}}}": None},
+        "ModelwardFullyUsed",
+    ),
+    "a server is used up, and one is added": when(
+        12, {f"modelward_utilization{{{TARGET}}}": 0.97, f"modelward_utilization{{{ADDED}}}": 0.97}
+    ),
+    "a server is used up, and one was added long ago": when(
+        30,
+        {f"modelward_utilization{{{TARGET}}}": 0.97, f"modelward_utilization{{{ADDED}}}": 0.97},
+        "ModelwardFullyUsed",
+    ),
+    "the store of the fleet is gone": when(2, {f"modelward_fleet_up{{{TARGET}}}": 0}, "ModelwardFleetStoreDown"),
+    "another server has the same name": when(
+        2, {f"modelward_fleet_name_taken{{{TARGET}}}": 1}, "ModelwardFleetNameTaken"
+    ),
     "the table of limits is full": when(
         6, {f"modelward_limit_cells{{{TARGET}}}": 1_000_000}, "ModelwardLimitTableFull"
     ),

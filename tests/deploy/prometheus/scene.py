@@ -199,7 +199,11 @@ def on(folder: Path, rules: str, each: str = SCRAPED_EACH) -> Iterator[Scene]:
         nobody = "operators={bindings: [{user: nobody, roles: viewer}]}"
         tls = f"tls={{certificate: {pair.certificate}, key: {pair.key}}}"
         old = _options(
-            models.repository(folder / "old", served), tls, nobody, f"listen.admin=unix:{folder / 'old.sock'}"
+            models.repository(folder / "old", served),
+            tls,
+            nobody,
+            f"listen.admin=unix:{folder / 'old.sock'}",
+            f"fleet=redis://{NOWHERE}/0",
         )
         first, second, third = stack.enter_context(serve_processes(quiet, ending, old))
         (troubled,) = stack.enter_context(serve_processes(_troubled(folder, keys, first.grpc)))

@@ -29,6 +29,7 @@ class MemoryStore:
         self, replica: str, *, identity: str, note: bytes, evidence: bytes, revision: str, may_lead: bool
     ) -> Seen:
         self._check()
+        said = self._said.get(replica, (0.0, b"", b""))[1]
         if replica in self._said or len(self._said) < MOST_REPLICAS:
             self._said[replica] = self.now, note, evidence
         free = not self._leader or self._until <= self.now
@@ -38,7 +39,7 @@ class MemoryStore:
             self._leader = ""
         leader = self._leader if self._until > self.now else ""
         documents = None if revision == str(self._revision) else dict(self.documents)
-        return Seen(str(self._revision), leader, documents)
+        return Seen(str(self._revision), leader, documents, said)
 
     async def swap(self, name: str, before: int, epoch: int, data: bytes) -> Document | None:
         self._check()

@@ -116,6 +116,19 @@ def test_what_servers_say_is_told_with_its_age(opened: Callable[[], Store]) -> N
     ask(opened, work, 2)
 
 
+def test_a_server_hears_what_was_said_under_its_name_before(opened: Callable[[], Store]) -> None:
+    async def work(one: Store, other: Store) -> None:
+        assert (await spoken(one, "a", note=b"\0first\xff")).said == b""
+        seen = await spoken(one, "a", note=b"second")
+        assert seen.said == b"\0first\xff"
+        assert (await spoken(other, "a", note=b"another's", revision=seen.revision)).said == b"second"
+        assert (await spoken(other, "b", revision=seen.revision)).said == b""
+        await other.leave("a", "a/1")
+        assert (await spoken(one, "a")).said == b""
+
+    ask(opened, work, 2)
+
+
 def test_servers_beyond_the_bound_are_not_listed_and_follow_all_the_same(
     opened: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,3 +25,5 @@ def fleet_families(snapshot: Snapshot) -> Iterator[Family]:
     malformed.add((), fleet.malformed)
     held.add((), fleet.held)
     yield from (exchanges, malformed, held)
+    taken = "1 while another server of the fleet has the name of this one"
+    yield Family("modelward_fleet_name_taken", "gauge", taken, rows=[((), fleet.name_taken)])
