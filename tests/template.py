@@ -79,12 +79,15 @@ def _template() -> tuple[subprocess.Popen[bytes], socket.socket]:
     with theirs:
         command = [sys.executable, "-m", "tests.template", str(theirs.fileno())]
         variables = {**os.environ, "GLIBC_TUNABLES": MALLOC_TUNABLES}  # as `modelward serve` starts itself again
+        variables["OPENBLAS_NUM_THREADS"] = "1"  # a fork has no threads but one
         return subprocess.Popen(command, pass_fds=[theirs.fileno()], env=variables), ours
 
 
 def _serve_forks(asking: socket.socket) -> None:
     """Returns in servers, with what to run in `sys.argv`, and at the end."""
-    from modelward.cli import app, serve  # noqa: F401, PLC0415 - the forks have it, the tests do not need it
+    # the forks have it, the tests do not need it
+    from modelward.cli import app, serve  # noqa: F401, PLC0415
+    from modelward.models import model_file  # noqa: F401, PLC0415 - the process that reads model files is a fork of it
 
     gc.freeze()
     threads = os.listdir("/proc/self/task")

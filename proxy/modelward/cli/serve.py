@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -27,6 +27,8 @@ from modelward.config.named_files import read_at_reloads
 from modelward.config.schema import Config
 from modelward.config.settings_files import SettingsFiles
 from modelward.config.sources import unread
+from modelward.models import reader_process
+from modelward.models.runtime import runtime
 from modelward.operators import examine as operators
 from modelward.problem import ProblemsFound
 from modelward.sealing.keyring import Keyring
@@ -62,27 +64,31 @@ def run(arguments: argparse.Namespace) -> int:
         descriptors.raise_limit()
         for note in (*unread(os.environ), *descriptors.notes(config), *operators.notes(config)):
             log.warning("%s", note)
-        workers = _prefork(config, [each.socket for each in sockets.values()])
-        supervisor = Supervisor(config, level, configuration, sockets, notifier)
-        supervisor.preforked = workers
-        asyncio.run(serve(supervisor, arguments.config))
+        reader = None if config.repository is None else reader_process.fork()
+        try:
+            workers = _prefork(config, [each.socket for each in sockets.values()], reader)
+            supervisor = Supervisor(config, level, configuration, sockets, notifier)
+            supervisor.preforked = workers
+            asyncio.run(serve(supervisor, arguments.config, reader))
+        finally:
+            if reader is not None:
+                reader.end()
     except ProblemsFound as found:
         print_problems(found.problems)
         return 1
     return 0
 
 
-def _prefork(config: Config, ours: Sequence[socket.socket]) -> list[Preforked]:
+def _prefork(config: Config, ours: Sequence[socket.socket], reader: reader_process.Forked | None) -> list[Preforked]:
     if config.listen.admin is not None:
         import_module("modelward.admin.server")  # brings much that workers have too, and is to be shared with them
 
     def prepare() -> None:
         if config.repository is not None:
-            import_module(
-                "modelward.models.model_file"
-            )  # which takes longer than all that the supervisor does meanwhile
+            with suppress(ProblemsFound):  # told where a model is opened
+                runtime()
 
-    return prefork(config.workers, MALLOC_TUNABLES, prepare, ours)
+    return prefork(config.workers, MALLOC_TUNABLES, prepare, ours, reader)
 
 
 def approved_configuration(arguments: argparse.Namespace) -> Configuration:
@@ -95,11 +101,11 @@ def approved_configuration(arguments: argparse.Namespace) -> Configuration:
     return Configuration(load, folder, partial(agreed, folder), Keyring().given_to)
 
 
-async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
+async def serve(supervisor: Supervisor, file: Path | None = None, reader: reader_process.Forked | None = None) -> None:
     """Serves until a signal, then drains; a second signal ends at once.
 
     SIGHUP, or a change of what is watched, reloads; SIGUSR2 replaces the workers, one by one.
-    file: that the configuration is read from.
+    file: that the configuration is read from. reader: ends when the first workers are ready.
     """
     config = supervisor.config
     signalled = asyncio.Event()
@@ -148,6 +154,8 @@ async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
             if starting.done():
                 await starting
                 started.set()
+            if reader is not None:
+                reader.end()
         except BaseException:
             await supervisor.stop()
             raise

@@ -4,36 +4,34 @@ from __future__ import annotations
 
 import math
 import struct
+import sys
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelward.lazy import Lazy
 from modelward.problem import Problem, ProblemsFound
 from modelward.suggest import suggestion
 from modelward.tensors import TensorSpec
 
-if TYPE_CHECKING:
-    import numpy as np
-else:
-    np = Lazy("numpy")
-
-_NUMPY = {
+# of struct; BF16 is rounded to the upper half of a float
+_FORMATS = {
     "BOOL": "?",
-    "UINT8": "u1",
-    "UINT16": "<u2",
-    "UINT32": "<u4",
-    "UINT64": "<u8",
-    "INT8": "i1",
-    "INT16": "<i2",
-    "INT32": "<i4",
-    "INT64": "<i8",
-    "FP16": "<f2",
-    "BF16": "<f4",  # rounded to its upper half below
-    "FP32": "<f4",
-    "FP64": "<f8",
+    "UINT8": "B",
+    "UINT16": "H",
+    "UINT32": "I",
+    "UINT64": "Q",
+    "INT8": "b",
+    "INT16": "h",
+    "INT32": "i",
+    "INT64": "q",
+    "FP16": "e",
+    "BF16": "f",
+    "FP32": "f",
+    "FP64": "d",
 }
 LARGEST_BF16 = 3.3895313892515355e38
+LARGEST = {"FP16": 65504.0, "BF16": LARGEST_BF16, "FP32": 3.4028234663852886e38, "FP64": sys.float_info.max}
 # A value is written by hand: this bounds a scalar that fills a large fixed shape.
 MOST_ELEMENTS = 16 * 2**20
 
@@ -94,12 +92,13 @@ class FallbackValue:
 
 def _constant(spec: TensorSpec, value: object) -> ConstantOutput:
     shape, elements = _flatten(value)
+    times = 1
     if not shape and spec.shape:
         shape = _filled_shape(spec)
-        elements *= math.prod(shape)
+        times = math.prod(shape)
     repeats = bool(spec.shape) and spec.shape[0] == -1
     _check_shape(spec, shape)
-    raw = _encode(spec.datatype, elements)
+    raw = _encode(spec.datatype, elements) * times
     if spec.shape and not repeats and shape[0] == 1:
         raw *= spec.shape[0]
         shape = (spec.shape[0], *shape[1:])
@@ -142,10 +141,8 @@ def _encode(datatype: str, elements: list[Any]) -> bytes:
     if datatype == "BYTES":
         return b"".join(_length_prefixed(element) for element in elements)
     check = _bool if datatype == "BOOL" else _float if datatype[0] in "FB" else _integer
-    array = np.array([check(datatype, element) for element in elements], np.dtype(_NUMPY[datatype]))
-    if datatype == "BF16":
-        return _upper_halves(array).tobytes()
-    return array.tobytes()
+    packed = struct.pack(f"<{len(elements)}{_FORMATS[datatype]}", *(check(datatype, each) for each in elements))
+    return _upper_halves(packed) if datatype == "BF16" else packed
 
 
 def _length_prefixed(element: object) -> bytes:
@@ -167,8 +164,9 @@ def _bool(datatype: str, element: object) -> bool:
 def _integer(datatype: str, element: object) -> int:
     if not isinstance(element, int) or isinstance(element, bool):
         raise _Mismatch(f"{_shown(element)} is no whole number")
-    bounds = np.iinfo(np.dtype(_NUMPY[datatype]))
-    if not bounds.min <= element <= bounds.max:
+    bits = 8 * struct.calcsize(f"<{_FORMATS[datatype]}")
+    least, most = (0, 2**bits) if datatype.startswith("U") else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+    if not least <= element < most:
         raise _Mismatch(f"{_shown(element)} is beyond {datatype}")
     return element
 
@@ -177,7 +175,7 @@ def _float(datatype: str, element: object) -> float:
     """NaN and infinities stay as they are, if written so; a finite number must stay finite."""
     if not isinstance(element, int | float) or isinstance(element, bool):
         raise _Mismatch(f"{_shown(element)} is no number")
-    largest = LARGEST_BF16 if datatype == "BF16" else float(np.finfo(np.dtype(_NUMPY[datatype])).max)
+    largest = LARGEST[datatype]
     if isinstance(element, float) and not math.isfinite(element):
         return element
     if not -largest <= element <= largest:
@@ -189,8 +187,13 @@ def _shown(element: object) -> str:
     return repr(element)[:40]
 
 
-def _upper_halves(singles: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
+def _upper_halves(singles: bytes) -> bytes:
     """FP32 to BF16: the upper 16 bits, rounded to nearest, ties to even; NaN stays NaN."""
-    bits = singles.view("<u4").astype(np.uint64)
-    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-    return np.where(np.isnan(singles), 0x7FC0, rounded).astype("<u2")
+    bits = array("I", singles)
+    return array("H", (_upper_half(each) for each in bits)).tobytes()
+
+
+def _upper_half(bits: int) -> int:
+    if bits & 0x7FFFFFFF > 0x7F800000:
+        return 0x7FC0
+    return (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16

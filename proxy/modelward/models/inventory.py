@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -49,6 +50,9 @@ NO_PROFILE: _Found = None, None, ()
 
 # the model's name, the version, its files, and whether they are scanned
 Load = Callable[[str, Version, VersionFiles, bool], Artifact]
+
+# gives what loads the versions of one inventory, each within so many seconds
+Reads = Callable[[float], AbstractContextManager[Load]]
 
 # by model name, versions ascending; empty where every version has a problem
 Artifacts = dict[str, list[tuple[Version, Artifact]]]
@@ -149,6 +153,11 @@ def load_unseen(name: str, version: Version, files: VersionFiles, scan: bool) ->
 
     artifact = load_artifact(files.root, version.file, files.read, scan=scan)
     return replace(artifact, sealed=files.key)
+
+
+def read_here(seconds: float) -> AbstractContextManager[Load]:
+    """As Reads, in this process: without a bound."""
+    return contextlib.nullcontext(load_unseen)
 
 
 def take_inventory(config: Config, load: Load = load_unseen, slow: frozenset[str] = frozenset()) -> Inventory:

@@ -7,7 +7,7 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 
-from modelward.fingerprint import fingerprint
+from modelward.fingerprint import Fingerprint, fingerprint
 from modelward.models.artifact import Artifact
 from modelward.models.cost import unpredictable
 from modelward.models.costly import costly
@@ -36,10 +36,18 @@ def load_artifact(root: Path, file: Path, read: Read = read_hashed, *, scan: boo
 
     scan: look for what it should not hold, too, and beside it.
     """
+    seen = fingerprint([file])
+    return check(root, file, read(root, file, LARGEST_MODEL), seen, read, scan=scan)
+
+
+def check(
+    root: Path, file: Path, content: tuple[bytes, str], seen: Fingerprint, read: Read, *, scan: bool = False
+) -> Artifact:
+    """The same of what was read. content: bytes and SHA-256. seen: the file's fingerprint from before. read: for files
+    that it names."""
     where = str(file)
     files = [file]
-    seen = fingerprint(files)
-    data, digest = read(root, file, LARGEST_MODEL)
+    data, digest = content
     own = digest
     findings = scan_at_load(root, file, data) if scan else None
     model = _parse(data, where)
@@ -50,7 +58,7 @@ def load_artifact(root: Path, file: Path, read: Read = read_hashed, *, scan: boo
         # external data belongs to the file that names it: to the folder where the model lies without links
         folder = canonical(file).parent
         files += [folder / location for location in beside(model)]
-        seen += fingerprint(files[1:])
+        seen = seen + fingerprint(files[1:])
         hashes = embed(model, folder, read)
     except ProblemsFound as found:
         problems += found.problems

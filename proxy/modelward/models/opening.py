@@ -185,7 +185,7 @@ def _tell_twins(checked: CheckedVersion, inventory: Inventory) -> None:
         log.warning("model %s version %s has the same files as %s", checked.name, checked.version, same)
 
 
-def load_changed(before: Opened, config: Config, again: Collection[Key] = ()) -> Load:
+def load_changed(before: Opened, config: Config, again: Collection[Key] = (), load_unseen: Load = load_unseen) -> Load:
     """Reads what may differ from what is open, and `again`; the artifact of a version that stays holds no data."""
 
     def load(name: str, version: Version, files: VersionFiles, scan: bool) -> Artifact:

@@ -17,6 +17,7 @@ from modelward.limits.shared import SharedLimits, shared_hash_key
 from modelward.models.approved import Approved
 from modelward.models.catalog import Catalog
 from modelward.models.facts import FactsByVersion
+from modelward.models.inventory import Reads, read_here
 from modelward.models.opening import OpenVersion, Progress
 from modelward.models.scanned import severities
 from modelward.models.weights import Shares
@@ -61,10 +62,11 @@ EVENTS_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Inherited:
-    """What a worker has in common with other processes."""
+    """What a worker has in common with other processes. reads: model files."""
 
     region: Region
     bound: InheritedSocket
+    reads: Reads = read_here
 
 
 class Application:
@@ -91,6 +93,8 @@ class Application:
         self._tasks = Tasks()
         self.serving = Serving(config, shares or {}, contained, self._tasks, approved, override=override)
         self.serving.opened = opened
+        if inherited is not None:
+            self.serving.reads = inherited.reads
         self.region = Region() if inherited is None else inherited.region
         if inherited is None:
             self.region.sticky_key = sticky_key(config, self.region.sticky_key)

@@ -18,7 +18,7 @@ from modelward.models.captured import notes as captured
 from modelward.models.catalog import Catalog, CatalogEntry
 from modelward.models.facts import Facts, FactsByVersion
 from modelward.models.held import stand_ins
-from modelward.models.inventory import facts_of, unnamed
+from modelward.models.inventory import Reads, facts_of, read_here, unnamed
 from modelward.models.opening import Opened, OpenVersion, Progress, by_name, equip, first_of_each, shared_here
 from modelward.models.weights import Shares, Weights, answering, in_service, leading, primary, weights_of
 from modelward.problem import Problem, ProblemsFound
@@ -83,13 +83,15 @@ class Generation:
 @dataclass(frozen=True)
 class Known:
     """slow: hashes of files that took too long before. held: shares that promotions decide. facts: of versions
-    that other workers serve, where nothing is served here yet. deadly: as in LoadLimits. approved: as in Before."""
+    that other workers serve, where nothing is served here yet. deadly: as in LoadLimits. approved, reads: as in
+    Before."""
 
     slow: frozenset[str] = frozenset()
     held: Shares = field(default_factory=dict)
     facts: Mapping[str, FactsByVersion] = field(default_factory=dict)
     deadly: frozenset[tuple[str, str, str]] = frozenset()
     approved: Approved | None = None
+    reads: Reads = read_here
 
 
 async def compile_generation(
@@ -150,12 +152,13 @@ def _tell(refused: Iterable[Refused], told: Collection[Refused]) -> None:
 def _before(before: Generation | None, known: Known, config: Config) -> Before:
     slow = known.slow
     if before is None:
-        first = replace(NOTHING, slow=slow, held=known.held, facts=known.facts)
+        first = replace(NOTHING, slow=slow, held=known.held, facts=known.facts, reads=known.reads)
         return replace(first, deadly=known.deadly, approved=known.approved)
     if before.config.load_timeout == config.load_timeout:
         slow |= {each.slow for each in before.refused if each.slow}
     facts = facts_of(model.checked for model in before.models if not model.upstreams)
-    return Before(before.opened, before.shadows, before.config, slow, known.held, facts, known.deadly, known.approved)
+    told = known.held, facts, known.deadly, known.approved, known.reads
+    return Before(before.opened, before.shadows, before.config, slow, *told)
 
 
 def reshared(generation: Generation, shares: Shares, approved: Approved | None = None) -> Generation:

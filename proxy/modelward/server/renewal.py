@@ -17,7 +17,7 @@ from modelward.config.units import SECOND
 from modelward.models.approved import Approved, admitted, changed, removed
 from modelward.models.catalog import version_order
 from modelward.models.facts import FactsByVersion
-from modelward.models.inventory import Inventory, facts_of, take_inventory
+from modelward.models.inventory import Inventory, Reads, facts_of, read_here, take_inventory
 from modelward.models.opening import Key, LoadLimits, Opened, OpenVersion, Progress, load_changed, open_models
 from modelward.models.policy import takeovers
 from modelward.models.trial import Trials
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 class Before:
     """What is served. config: as it is obeyed. slow: hashes of files that are not tried again. held: shares
     that promotions decide. facts: of the versions that are served. deadly: as in LoadLimits. approved: versions that
-    may answer, where promotions need approvals."""
+    may answer, where promotions need approvals. reads: model files."""
 
     opened: Opened
     shadows: Sequence[OpenShadow]
@@ -46,6 +46,7 @@ class Before:
     facts: Mapping[str, FactsByVersion] = field(default_factory=dict)
     deadly: frozenset[tuple[str, str, str]] = frozenset()
     approved: Approved | None = None
+    reads: Reads = read_here
 
     @property
     def engines(self) -> set[Engine]:
@@ -69,14 +70,15 @@ class Renewal:
 def renew(config: Config, before: Before, progress: Progress) -> Renewal:
     """Reads, opens and warms what is not open. Blocks for seconds. Raises ProblemsFound; then nothing more is open."""
     again = shadowing.wanted(config, before.shadows)
-    inventory = take_inventory(config, load_changed(before.opened, config, again), before.slow)
+    seconds = config.load_timeout / SECOND
+    with before.reads(seconds) as load_unseen:
+        inventory = take_inventory(config, load_changed(before.opened, config, again, load_unseen), before.slow)
     if inventory.general:
         raise ProblemsFound(inventory.problems)
     if lost := _lost(config, before, inventory):
         raise ProblemsFound(lost)
     pinned = _pinned(config, before, inventory)
     inventory = _without_takeovers(config, before, inventory, pinned)
-    seconds = config.load_timeout / SECOND
     with Trials(state_folder(config.state), seconds) as trials:
         limits = LoadLimits(seconds, trials, before.slow, before.deadly)
         return _renew(config, before, inventory, pinned, limits, progress)

@@ -16,6 +16,7 @@ from modelward.limits.temporary import with_temporary
 from modelward.models.approved import Approved
 from modelward.models.catalog import Catalog
 from modelward.models.facts import FactsByVersion
+from modelward.models.inventory import Reads, read_here
 from modelward.models.opening import OpenVersion, Progress
 from modelward.models.weights import Shares
 from modelward.problem import ProblemsFound
@@ -73,6 +74,7 @@ class Serving:
         self.changed: Callable[[], None] = lambda: None
         self.judged: Callable[[], None] = lambda: None
         self.opened: Callable[[Sequence[OpenVersion]], None] = lambda models: None
+        self.reads: Reads = read_here
         self.generation: Generation | None = None
         self.server: Server | None = None
         self.tls: LiveMaterial | None = None
@@ -126,7 +128,7 @@ class Serving:
     ) -> Generation:
         """Opens and warms all models. slow, facts: as in Known. Raises ProblemsFound."""
         rules = await load_rules(self.config)
-        known = Known(slow, self.shares, facts, deadly(self._contained), self.approved)
+        known = Known(slow, self.shares, facts, deadly(self._contained), self.approved, self.reads)
         compiled = await compile_generation(rules, self.config, progress=progress, waiting=waiting, known=known)
         if rules.material is not None and self.config.tls is not None:
             self.tls = LiveMaterial(self.config.tls, rules.material)
@@ -306,7 +308,8 @@ class Serving:
         """The next generation, whose upstreams are connected, and the keys that need a restart."""
         assert self._managers is not None
         wanted, restart = followed(self.config, config)
-        known = Known(held=self.shares, deadly=deadly(self._contained), approved=self.approved)
+        dying = deadly(self._contained)
+        known = Known(held=self.shares, deadly=dying, approved=self.approved, reads=self.reads)
         after = await compile_generation(self.current.rules, wanted, self.current, known=known)
         await self._managers.connect(after.upstreams.pools, wanted.health)
         await self._prove(after)

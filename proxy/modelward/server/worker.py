@@ -1,8 +1,8 @@
 """A worker: one process of the data plane, started by a supervisor with what it inherits.
 
-`python -m modelward.server.worker SLOT REGION GRPC CHANNEL`: a slot of the region, and three descriptors. It lives as
-long as the channel does: a supervisor that has gone takes its workers with it, once they have finished what is under
-way.
+`python -m modelward.server.worker SLOT REGION GRPC CHANNEL [READER]`: a slot of the region, and descriptors, the last
+one to a process that reads model files, where there is one already. It lives as long as the channel does: a supervisor
+that has gone takes its workers with it, once they have finished what is under way.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ import uvloop
 from modelward.config.schema import Config
 from modelward.models.inventory import facts_of
 from modelward.models.opening import OpenVersion
+from modelward.models.reader import Reader
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import problems_of
 from modelward.server.app import Application, Inherited, running
@@ -68,9 +69,10 @@ log = logging.getLogger("modelward.worker")
 
 
 class Worker:
-    def __init__(self, region: Region, channel: Channel) -> None:
+    def __init__(self, region: Region, channel: Channel, reader: Reader) -> None:
         self._region = region
         self._channel = channel
+        self._reader = reader
         self._said = ""
         self._unanswered = ""
         self._stats = Snapshot()
@@ -84,7 +86,8 @@ class Worker:
         def progress(what: str) -> None:  # called in the thread that opens models
             loop.call_soon_threadsafe(self._channel.send, Loading(what))
 
-        inherited = Inherited(self._region, InheritedSocket(socket.socket(fileno=grpc), config.listen.grpc))
+        bound = InheritedSocket(socket.socket(fileno=grpc), config.listen.grpc)
+        inherited = Inherited(self._region, bound, self._reader.reading)
         beating = loop.create_task(self._beat())
         try:
             async with running(
@@ -203,15 +206,16 @@ class Worker:
             self._channel.send(Stats(stats))
 
 
-async def work(slot: int, region: int, grpc: int, channel: int) -> int:
+async def work(slot: int, region: int, grpc: int, channel: int, *reader: int) -> int:
     """The process, from its first message to its end."""
+    given = socket.socket(fileno=reader[0]) if reader else None
     talk = await Channel.over(socket.socket(fileno=channel))
     start = cast(Start, await talk.receive())
     logs.configure(start.config.log, start.log_level, slot)
     asyncio.get_running_loop().set_exception_handler(Mishaps())
     joined = Region.joined(region, slot)
     note_deaths(joined)
-    code = await Worker(joined, talk).serve(start, grpc)
+    code = await Worker(joined, talk, Reader(given)).serve(start, grpc)
     await talk.close()
     return code
 
@@ -221,8 +225,7 @@ def main(arguments: Sequence[str]) -> int:
     # a terminal's Ctrl-C goes to all processes, and is the supervisor's to answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    slot, region, grpc, channel = map(int, arguments)
-    return int(uvloop.run(work(slot, region, grpc, channel)))
+    return int(uvloop.run(work(*map(int, arguments))))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 from modelward_native.region.heap import trim
 
@@ -26,6 +28,12 @@ STARTED_WITH = Path("/proc/self/environ")
 NAME = Path("/proc/self/comm")
 DESCRIPTORS = 3  # of a worker: region, listener, channel
 _NUMBER = struct.Struct("!i")
+
+
+class Reader(Protocol):
+    """As modelward.models.reader_process.Forked."""
+
+    def channel(self) -> socket.socket | None: ...
 
 
 class Preforked:
@@ -56,10 +64,17 @@ class Preforked:
         self.wait()
 
 
-def prefork(count: int, tunables: str, prepare: Callable[[], None], ours: Sequence[socket.socket]) -> list[Preforked]:
+def prefork(
+    count: int,
+    tunables: str,
+    prepare: Callable[[], None],
+    ours: Sequence[socket.socket],
+    reader: Reader | None = None,
+) -> list[Preforked]:
     """So many of them; none where this process has threads, or malloc does not heed `tunables`: exec is better then.
 
-    prepare: called in each, while it has nothing to do. ours: sockets that are this process's alone.
+    prepare: called in each, while it has nothing to do. ours: sockets that are this process's alone. reader: of model
+    files, to which each has a channel.
     """
     if count < 1 or not is_tuned(tunables) or len(os.listdir("/proc/self/task")) > 1:
         return []
@@ -78,7 +93,7 @@ def prefork(count: int, tunables: str, prepare: Callable[[], None], ours: Sequen
         if pid == 0:
             for each in (control, *(one._control for one in made), *ours):
                 each.detach()  # the number is closed with all others, and may be another file's later
-            _become_worker(theirs, prepare, worker.main)
+            _become_worker(theirs, prepare, worker.main, reader)
         theirs.close()
         made.append(Preforked(pid, control))
     return made
@@ -92,12 +107,16 @@ def is_tuned(tunables: str) -> bool:
         return False
 
 
-def _become_worker(control: socket.socket, prepare: Callable[[], None], main: Callable[[Sequence[str]], int]) -> None:
+def _become_worker(
+    control: socket.socket, prepare: Callable[[], None], main: Callable[[Sequence[str]], int], reader: Reader | None
+) -> None:
     """Never returns."""
     code = 1
     try:
-        arguments = _wait(control, prepare)
-        code = main(arguments) if arguments else 0
+        channel = reader.channel() if reader is not None else None
+        read = [str(channel.detach())] if channel is not None else []
+        arguments = _wait(control, prepare, [*map(int, read)])
+        code = main([*arguments, *read]) if arguments else 0
     except BaseException:  # noqa: BLE001 - nothing above this is the worker's
         traceback.print_exc()
     with suppress(BaseException):
@@ -107,14 +126,15 @@ def _become_worker(control: socket.socket, prepare: Callable[[], None], main: Ca
     os._exit(code)  # what the supervisor has under way further up the stack is not the worker's to end
 
 
-def _wait(control: socket.socket, prepare: Callable[[], None]) -> list[str]:
-    """For the supervisor; empty where it has ended without."""
+def _wait(control: socket.socket, prepare: Callable[[], None], kept: Sequence[int]) -> list[str]:
+    """For the supervisor; empty where it has ended without. kept: descriptors, beside that of control."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as modelward.server.worker
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
-    os.closerange(3, control.fileno())
-    os.closerange(control.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+    open_ones = sorted((2, control.fileno(), *kept, os.sysconf("SC_OPEN_MAX")))
+    for low, high in pairwise(open_ones):
+        os.closerange(low + 1, high)
     prepare()
     with control:
         told, descriptors, *_ = socket.recv_fds(control, _NUMBER.size, DESCRIPTORS)

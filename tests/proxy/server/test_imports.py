@@ -1,6 +1,7 @@
 """What a process of the server imports before it can do anything: every start, of a user or of a test, waits for it."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 
 import modelward
 from tests.models import identity, repository
-from tests.support import serve_process
+from tests.support import serve_process, wait_until
 
 MODULES = "import json, sys, {0}; print(json.dumps(sorted(sys.modules)))"
 RUN = """
@@ -53,6 +54,10 @@ def imported(code: str) -> set[str]:
     command = [sys.executable, "-c", code]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return set(json.loads(told.splitlines()[-1]))
+
+
+# what the process that reads model files is for
+READING = {"numpy", "onnx", "ml_dtypes", "onnxruntime", "modelward.models.model_file", "modelward.scanning.scanner"}
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +104,20 @@ def test_a_server_imports_nothing_for_what_is_not_configured(process: str, ran: 
     loaded = set(json.loads((ran / process).read_text()))
     own = {"supervisor": "modelward.admin.server", "worker": "modelward.server.app"}
     assert own[process] in loaded
-    assert UNCONFIGURED & loaded == set()
+    assert (UNCONFIGURED | READING) & loaded == set()
     assert {f"modelward.{part}" for part in PARTS} & loaded == set()
+
+
+def test_a_worker_that_follows_its_repository_imports_nothing_of_what_reads_models(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(AT_EXIT.format(folder=str(tmp_path)))
+    models = repository(tmp_path / "models", {"m": identity()})
+    sets = ("--set", "models.m.fallback=[{value: {y: 0}}]", "--set", "watch=false")
+    with serve_process(models, *sets, environment={"PYTHONPATH": str(tmp_path)}) as server:
+        repository(models, {"n": identity()})
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: server.metric("modelward_model_info", model="n") == 1, "the second model")
+        assert server.terminate() == 0
+    assert READING & set(json.loads((tmp_path / "worker").read_text())) == set()
 
 
 def test_what_is_said_not_to_be_imported_is_there() -> None:

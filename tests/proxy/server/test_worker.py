@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from modelward.config.load import load
+from modelward.models.reader import Reader
 from modelward.server.channel import Channel, Reloaded, Ruled
 from modelward.server.worker import DEFECT, Worker
 from modelward_native.region.region import Region
@@ -25,7 +26,7 @@ class Serving:
 
 def test_a_defect_while_it_follows_a_configuration_is_answered_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     told: list[Any] = []
-    worker = Worker(Region(), cast(Channel, SimpleNamespace(send=told.append)))
+    worker = Worker(Region(), cast(Channel, SimpleNamespace(send=told.append)), Reader())
     application = cast(Any, SimpleNamespace(serving=Serving()))
     config = load(sets=[], environ={})
     asyncio.run(worker._rule(application, config))

@@ -59,6 +59,54 @@ def test_a_fork_becomes_a_worker_with_what_it_is_given_and_nothing_else() -> Non
     assert len(descriptors.split(",")) == 7
 
 
+def test_each_fork_has_a_channel_to_a_reader_of_model_files_of_its_own() -> None:
+    told = forked(
+        """
+        from modelward.models import reader_process
+        from modelward.models.reading import Wire
+
+        def work(arguments):
+            number, *descriptors, reader = map(int, arguments)
+            Wire(socket.socket(fileno=reader)).receive()
+            with socket.socket(fileno=descriptors[-1]) as told:
+                told.sendall(b"greeted")
+            return 0
+
+        worker.main = work
+        reader = reader_process.fork()
+        for one in prefork(2, MALLOC_TUNABLES, lambda: None, [], reader):
+            assert one.begin(0, [1, 2, theirs.fileno()])
+            print(ours.recv(100).decode(), one.wait())
+        reader.end()
+        reader.end()
+        try:
+            os.wait()
+        except ChildProcessError:
+            print("and no process is left")
+        """
+    ).splitlines()
+    assert told == ["greeted 0", "greeted 0", "and no process is left"]
+
+
+def test_a_reader_of_model_files_ends_with_those_that_could_ask_and_is_not_forked_from_threads() -> None:
+    told = forked(
+        """
+        import threading
+        from modelward.models import reader_process
+        reader = reader_process.fork()
+        channel = reader.channel()
+        reader._control.close()
+        channel.close()
+        print(os.waitpid(reader._pid, 0)[1])
+        over = threading.Event()
+        threading.Thread(target=over.wait).start()
+        print(reader_process.fork())
+        over.set()
+        """
+    ).split()
+    assert told == ["0", "None"]
+
+
 def test_a_fork_that_has_died_meanwhile_is_none() -> None:
     told = forked(
         """
