@@ -9,8 +9,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from modelward.capture import texts
 from modelward.capture.features import ELEMENT, elements, unknown
 from modelward.capture.hashing import hashed
 from modelward.capture.suspicion import suspicious
@@ -30,7 +32,11 @@ CALLERS = {0: "peer", ord("c"): "certificate", ord("t"): "token", ord("k"): "key
 EVIDENCE = [f"{strength} {signal}" for signal in SIGNALS for strength in ("strong", "mild")]  # observe/writer.pyx
 FLAGS = {"not a number": 1, "out of range": 2, "unknown category": 4}  # modelward_native/score/score.h
 CLEAN, QUARANTINE = "clean", "quarantine"
+# In the order of what a byte may be.
+CALLER_NAMES = [CALLERS.get(each, "token") for each in range(256)]
+ANSWERED_BY_NAMES = [ANSWERED_BY.get(each) for each in range(256)]
 REASONS = [name for name, *_ in table()]
+REASON_NAMES = [REASONS[each] if 0 < each < len(REASONS) else None for each in range(256)]
 ARROW = {
     "BOOL": pa.bool_(), "UINT8": pa.uint8(), "UINT16": pa.uint16(), "UINT32": pa.uint32(), "UINT64": pa.uint64(),
     "INT8": pa.int8(), "INT16": pa.int16(), "INT32": pa.int32(), "INT64": pa.int64(), "FP16": pa.float32(),
@@ -57,6 +63,9 @@ PROVENANCE = (
     ("flagged", pa.bool_()),
     ("quarantine", pa.string()),
 )
+
+
+Part = tuple[npt.NDArray[np.intp], Array]  # rows, and what they have
 
 
 class UnknownFeature(ValueError):
@@ -109,25 +118,24 @@ class Columns:
 
     def _provenance(self, batch: Batch) -> dict[str, Any]:
         requests: Any = batch.requests
-        of, n = batch.request, len(batch)
-        by_request: dict[str, list[Any]] = {
-            "identity": [f"{each:016x}" for each in requests["identity"].tolist()],
-            "caller": [CALLERS.get(each, "token") for each in requests["caller"].tolist()],
-            "request_id": [each.decode("utf-8", "replace") or None for each in batch.ids],
-            "trace_id": [trace.hex() if traced else None for trace, traced in _pairs(requests, "trace", "traced")],
-            "answered_by": [ANSWERED_BY.get(each) for each in requests["answered_by"].tolist()],
-            "reason": [_reason(own or other) for own, other in _pairs(requests, "reason", "fallback_reason")],
+        n = len(batch)
+        by_request: dict[str, pa.Array] = {
+            "identity": texts.hexadecimal(requests["identity"].astype(">u8")),
+            "caller": texts.chosen(CALLER_NAMES, requests["caller"]),
+            "request_id": texts.decoded(batch.ids),
+            "trace_id": texts.hexadecimal(requests["trace"], requests["traced"] != 0),
+            "answered_by": texts.chosen(ANSWERED_BY_NAMES, requests["answered_by"]),
+            "reason": texts.chosen(REASON_NAMES, _reasons(requests)),
         }
-        of_list = of.tolist()
-        words: list[list[str]] = [[] for _ in range(n)]
-        for reason, holds in suspicious(batch, self.settings.quarantine).items():
-            for row in np.flatnonzero(holds).tolist():
-                words[row].append(reason)
+        if n != len(requests) or (requests["rows"] != 1).any():
+            rows = pa.array(batch.request)
+            by_request = {name: values.take(rows) for name, values in by_request.items()}
+        of = batch.request
         evidence = requests["evidence"][of]
         ends = np.arange(n + 1) * evidence.shape[1]
-        return {name: [values[i] for i in of_list] for name, values in by_request.items()} | {
+        return by_request | {
             "time": pa.array(((requests["at"] + batch.clock) // 1000)[of], pa.timestamp("us", "UTC")),
-            "model_digest": [self.source.digest or None] * n,
+            "model_digest": pa.array([self.source.digest or None], pa.string()).take(pa.array(np.zeros(n, np.int64))),
             "row": batch.rows["row"],
             "rows": requests["total_rows"][of],
             "score": _nullable(batch.score),
@@ -138,7 +146,7 @@ class Columns:
             "evidence": pa.ListArray.from_arrays(ends.astype(np.int32), evidence.ravel()),
             "step": requests["step"][of],
             "flagged": (requests["flagged"] != 0)[of],
-            "quarantine": [" ".join(each) for each in words],
+            "quarantine": texts.joined(suspicious(batch, self.settings.quarantine), n),
         }
 
     def _fingerprints(self, batch: Batch) -> Any:
@@ -146,9 +154,9 @@ class Columns:
         total, known = np.zeros(len(batch), np.uint64), np.zeros(len(batch), bool)
         for i, spec in enumerate(self.source.inputs):
             key = self.key + i.to_bytes(2, "little")
-            for at, part in batch.parts(batch.asked, spec):
-                total[at : at + len(part)] += hashed(part, key)
-                known[at : at + len(part)] = True
+            for at, part in batch.asked.parts(spec):
+                total[at] += hashed(part, key)
+                known[at] = True
         return pa.array(total, mask=~known)
 
     # ---- tensors
@@ -177,7 +185,7 @@ class Columns:
         out = [i for i, use in elements.items() if use != "keep"]
 
         def make(batch: Batch) -> pa.Array:
-            parts = batch.parts(batch.asked if prefix == INPUT else batch.answers, spec)
+            parts = (batch.asked if prefix == INPUT else batch.answers).parts(spec)
             return _scalars(parts, len(batch), kind) if scalar else _lists(parts, len(batch), kind, out)
 
         return prefix + spec.name, kind if scalar else pa.list_(kind), make
@@ -185,10 +193,10 @@ class Columns:
     def _hashed(self, spec: Tensor, element: int | None) -> tuple[str, pa.DataType, Any]:
         def make(batch: Batch) -> pa.Array:
             values, known = np.zeros(len(batch), np.uint64), np.zeros(len(batch), bool)
-            for at, part in batch.parts(batch.asked, spec):
+            for at, part in batch.asked.parts(spec):
                 if element is None or element < part.shape[1]:
-                    values[at : at + len(part)] = hashed(part if element is None else part[:, element], self.key)
-                    known[at : at + len(part)] = True
+                    values[at] = hashed(part if element is None else part[:, element], self.key)
+                    known[at] = True
             return pa.array(values, mask=~known)
 
         return f"{HASH}{spec.name}" + ("" if element is None else f"[{element}]"), pa.uint64(), make
@@ -198,43 +206,46 @@ def _nullable(values: Array) -> pa.Array:
     return pa.array(values, mask=np.isnan(values))
 
 
-def _pairs(requests: Any, one: str, other: str) -> Any:
-    return zip(requests[one].tolist(), requests[other].tolist(), strict=True)
+def _reasons(requests: Any) -> npt.NDArray[np.uint8]:
+    """Why each was refused, or why a fallback answered it."""
+    own: npt.NDArray[np.uint8] = requests["reason"]
+    return np.where(own != 0, own, requests["fallback_reason"])
 
 
-def _reason(code: int) -> str | None:
-    return REASONS[code] if 0 < code < len(REASONS) else None
-
-
-def _flat(parts: Sequence[tuple[int, Array]], kind: pa.DataType, mask: Array | None = None) -> pa.Array:
+def _flat(parts: Sequence[Part], kind: pa.DataType, mask: Array | None = None) -> pa.Array:
     if not parts:
         return pa.array([], kind)
-    values = np.concatenate([part.ravel() for _, part in parts])
+    values = parts[0][1].ravel() if len(parts) == 1 else np.concatenate([part.ravel() for _, part in parts])
     if values.dtype == np.float16:
         values = values.astype(np.float32)
     return pa.array(values.tolist() if values.dtype.kind == "O" else values, kind, mask=mask)
 
 
-def _scalars(parts: Sequence[tuple[int, Array]], n: int, kind: pa.DataType) -> pa.Array:
+def _scalars(parts: Sequence[Part], n: int, kind: pa.DataType) -> pa.Array:
     """Null where a row has none."""
-    index = np.full(n, -1)
-    count = 0
-    for at, part in parts:
-        index[at : at + len(part)] = np.arange(count, count + len(part))
-        count += len(part)
-    return _flat(parts, kind).take(pa.array(index, mask=index < 0))
+    return _in_order(_flat(parts, kind), parts, n)
 
 
-def _lists(parts: Sequence[tuple[int, Array]], n: int, kind: pa.DataType, out: Sequence[int]) -> pa.Array:
+def _lists(parts: Sequence[Part], n: int, kind: pa.DataType, out: Sequence[int]) -> pa.Array:
     """out: elements that are null in every row."""
-    lengths, known = np.zeros(n + 1, np.int64), np.zeros(n, bool)
     masks = []
-    for at, part in parts:
-        lengths[at + 1 : at + 1 + len(part)] = part.shape[1]
-        known[at : at + len(part)] = True
+    for _, part in parts if out else ():
         mask = np.zeros(part.shape, bool)
         mask[:, [i for i in out if i < part.shape[1]]] = True
         masks.append(mask.ravel())
-    flat = _flat(parts, kind, np.concatenate(masks) if masks and out else None)
-    offsets = np.cumsum(lengths).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), flat, mask=pa.array(~known))
+    flat = _flat(parts, kind, np.concatenate(masks) if masks else None)
+    lengths = [np.full(len(part), part.shape[1]) for _, part in parts]
+    offsets = np.concatenate([[0], *lengths]).cumsum().astype(np.int32)
+    return _in_order(pa.ListArray.from_arrays(pa.array(offsets), flat), parts, n)
+
+
+def _in_order(values: pa.Array, parts: Sequence[Part], n: int) -> pa.Array:
+    """values: of the rows of all parts. Of all n rows in their order, null where a row is in no part."""
+    if len(parts) == 1 and len(values) == n:
+        return values
+    index = np.full(n, -1)
+    count = 0
+    for rows, part in parts:
+        index[rows] = np.arange(count, count + len(part))
+        count += len(part)
+    return values.take(pa.array(index, mask=index < 0))

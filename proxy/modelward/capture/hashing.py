@@ -19,10 +19,14 @@ def hashed(values: Array, key: bytes) -> npt.NDArray[np.uint64]:
     if rows.dtype.kind == "O":
         texts = [b"".join(len(each).to_bytes(4, "little") + each for each in row) for row in rows.tolist()]
     else:
-        texts = [row.tobytes() for row in np.ascontiguousarray(rows, np.float64) + 0.0]  # -0 is 0
-    known: dict[bytes, int] = {}
+        numbers = np.ascontiguousarray(rows, np.float64) + 0.0  # -0 is 0
+        together, size = numbers.tobytes(), numbers.itemsize * numbers.shape[1]
+        texts = [together[at : at + size] for at in range(0, len(rows) * size, size)] if size else [b""] * len(rows)
+    keyed = hashlib.blake2b(digest_size=8, key=key[:MOST_KEY], person=b"mw-capture")
+    known: dict[bytes, bytes] = {}
     for text in texts:
         if text not in known:
-            digest = hashlib.blake2b(text, digest_size=8, key=key[:MOST_KEY], person=b"mw-capture").digest()
-            known[text] = int.from_bytes(digest, "little")
-    return np.array([known[text] for text in texts], np.uint64)
+            each = keyed.copy()
+            each.update(text)
+            known[text] = each.digest()
+    return np.frombuffer(b"".join([known[text] for text in texts]), "<u8").astype(np.uint64)

@@ -187,12 +187,14 @@ class CaptureWriter:
         except (ValueError, TypeError, KeyError, pa.ArrowException) as error:
             self._apart(batch, error)
             return
-        suspicious = pc.not_equal(table["quarantine"], "")
-        dates = pc.strftime(table["time"], format="%Y-%m-%d")
-        for date in dates.unique().to_pylist():
-            today = pc.equal(dates, date)
-            for part, mask in ((CLEAN, pc.and_not(today, suspicious)), (QUARANTINE, pc.and_(today, suspicious))):
-                self._buffer(Partition(model, batch.source.version, date, part), table.filter(mask), settings)
+        suspicious = pc.not_equal(table["quarantine"], "").to_numpy()
+        days = table["time"].to_numpy().astype("M8[D]")
+        for day in np.unique(days):
+            for part, rows in ((CLEAN, ~suspicious), (QUARANTINE, suspicious)):
+                chosen = (days == day) & rows
+                if chosen.any():
+                    of_part = table if chosen.all() else table.filter(pa.array(chosen))
+                    self._buffer(Partition(model, batch.source.version, str(day), part), of_part, settings)
 
     def _apart(self, batch: Batch, error: Exception) -> None:
         """A request that cannot be written costs no other: halves are tried until it is alone."""

@@ -11,12 +11,14 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from modelward.observe.batch import Batch
 from modelward.observe.source import Tensor
+from modelward.observe.tensors import Tensors
 from modelward.rpc.contents import Array
 from modelward_native.observe.reader import BY_MODEL, REFUSED
 
@@ -32,6 +34,7 @@ BYTES_SUMMARY = ("elements", "first", "last")
 Doubles = npt.NDArray[np.float64]
 Chosen = npt.NDArray[np.bool_]
 Names = tuple["Column", ...]
+Words = list[str]
 
 
 class Kind(StrEnum):
@@ -45,6 +48,10 @@ class Kind(StrEnum):
 class Column:
     name: str
     kind: Kind
+
+
+SCORE = Column("anomaly score", Kind.NUMBER)
+LIKENESS = Column("likeness to the training data", Kind.P_VALUE)
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ class Table:
     def __len__(self) -> int:
         return len(self.values)
 
-    def of(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Table:
+    def of(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp] | slice) -> Table:
         return Table(self.columns, self.values[rows], self.identity[rows], self.time[rows], self.request[rows])
 
     @classmethod
@@ -80,34 +87,33 @@ class Table:
 def inputs_of(batch: Batch, rows: Chosen) -> Table:
     """Of the requests that were answered: features and categories of the profile and its score; without a profile, the
     elements of the inputs."""
-    columns: list[tuple[Column, Doubles]] = []
-    if batch.source.layout is not None:
-        names = batch.source.columns
-        for i in range(batch.features.shape[1]):
-            columns.append((Column(names[i], Kind.NUMBER), batch.features[:, i].astype(np.float64)))
-        for i in range(batch.categories.shape[1]):
-            name = names[batch.features.shape[1] + i]
-            columns.append((Column(name, Kind.CATEGORY), batch.categories[:, i].astype(np.float64)))
-    else:
+    answered = rows & (batch.answered_by != REFUSED)
+    if batch.source.layout is None:
         kept = np.repeat(batch.inputs_kept[:, None], len(batch.source.inputs), axis=1)
-        columns = _read(batch, batch.source.inputs, batch.asked, kept, MOST_COLUMNS)
-    columns = _spaced(columns)
-    if batch.source.layout is not None:
-        columns.append((Column("anomaly score", Kind.NUMBER), batch.score.astype(np.float64)))
-    return _table(batch, columns, rows & (batch.answered_by != REFUSED))
+        columns, values = _read(batch, batch.source.inputs, batch.asked, kept, MOST_COLUMNS)
+        return _table(batch, *_spaced(columns, values), answered)
+    columns = _of_profile(batch.source.columns, batch.features.shape[1], batch.categories.shape[1])
+    columns, values = _spaced(columns, np.concatenate([batch.features, batch.categories], axis=1, dtype=np.float64))
+    return _table(batch, (*columns, SCORE), np.concatenate([values, batch.score[:, None]], axis=1), answered)
 
 
 def training_of(batch: Batch, rows: Chosen) -> Table:
     """p-values of the requests that were answered, where there is a profile."""
     found = rows & (batch.answered_by != REFUSED) & ~np.isnan(batch.p_value)
-    return _table(batch, [(Column("likeness to the training data", Kind.P_VALUE), batch.p_value)], found)
+    return _table(batch, (LIKENESS,), batch.p_value[:, None], found)
 
 
 def outputs_of(batch: Batch, rows: Chosen) -> Table:
     """Of the requests that the model itself answered: of class scores the label and the highest score, of other outputs
     their elements. An output that was asked for and is not in the answer is missing."""
-    columns = _read(batch, batch.source.outputs, batch.answers, batch.outputs_asked, MOST_OUTPUT_ELEMENTS)
-    return _table(batch, _spaced(columns), rows & (batch.answered_by == BY_MODEL))
+    columns, values = _read(batch, batch.source.outputs, batch.answers, batch.outputs_asked, MOST_OUTPUT_ELEMENTS)
+    return _table(batch, *_spaced(columns, values), rows & (batch.answered_by == BY_MODEL))
+
+
+@lru_cache(64)
+def _of_profile(names: tuple[str, ...], features: int, categories: int) -> Names:
+    kinds = [Kind.NUMBER] * features + [Kind.CATEGORY] * categories
+    return tuple(Column(names[i], kind) for i, kind in enumerate(kinds))
 
 
 def silent(values: Doubles) -> Chosen:
@@ -120,35 +126,35 @@ def silence(values: Doubles, cells: Chosen) -> None:
     values.view(np.uint64)[cells] = SILENT
 
 
-def _read(
-    batch: Batch, tensors: Sequence[Tensor], found: Sequence[Mapping[str, Array]], told: Chosen, most: int
-) -> list[tuple[Column, Doubles]]:
+def _read(batch: Batch, tensors: Sequence[Tensor], found: Tensors, told: Chosen, most: int) -> tuple[Names, Doubles]:
     """found: tensors of each request. told (rows, tensors): of which tensor a row says something. most: elements that
     are watched of each."""
-    columns: list[tuple[Column, Doubles]] = []
+    names: list[Column] = []
+    watched: list[Doubles] = []
     for i, tensor in enumerate(tensors):
-        width, is_text = batch.width(tensor), tensor.datatype == "BYTES"
-        places = _places(width, is_text, tensor.name in batch.source.classes, most)
-        values = np.full((len(batch), len(places)), np.nan)
-        words = [(k, place) for k, place in enumerate(places) if isinstance(place, str)]
-        elements = [place for place in places if isinstance(place, int)]
-        for begin, part in batch.parts(found, tensor):
-            into = values[begin : begin + len(part)]
-            into[:, len(words) :] = _hashes(part[:, elements]) if is_text else part[:, elements]
-            for k, word in words:
-                into[:, k] = _value(word, part)
+        width, is_text = found.width(tensor), tensor.datatype == "BYTES"
+        words, elements, columns = _places(tensor.name, width, is_text, tensor.name in batch.source.classes, most)
+        values = np.full((len(batch), len(columns)), np.nan)
+        for at, part in found.parts(tensor):
+            values[at, len(words) :] = _hashes(part[:, elements]) if is_text else part[:, elements]
+            for k, word in enumerate(words):
+                values[at, k] = _value(word, part)
         values[np.isnan(values)] = np.nan  # an answer may hold any NaN
-        silence(values, np.repeat(~told[:, i : i + 1], len(places), axis=1))
-        columns += [(_column(tensor.name, place, width, is_text), values[:, k]) for k, place in enumerate(places)]
-    return columns
+        values.view(np.uint64)[~told[:, i]] = SILENT
+        names += columns
+        watched.append(values)
+    return tuple(names), np.concatenate(watched, axis=1) if watched else np.empty((len(batch), 0))
 
 
-def _places(width: int | None, is_text: bool, is_classes: bool, most: int) -> list[str | int]:
-    """What is watched of a tensor: first by words, then elements by their index."""
-    classes = ["label", "highest"] if is_classes and not is_text and width != 1 else []
-    if width is not None:
-        return [*classes, *spaced(width, most)]
-    return [*classes, *(word for word in (BYTES_SUMMARY if is_text else SUMMARY) if word not in classes)]
+@lru_cache(1024)
+def _places(name: str, width: int | None, is_text: bool, is_classes: bool, most: int) -> tuple[Words, list[int], Names]:
+    """What is watched of a tensor: by words, elements by their index, and the columns that both become."""
+    words = ["label", "highest"] if is_classes and not is_text and width != 1 else []
+    elements = spaced(width, most) if width is not None else []
+    if width is None:
+        words += [word for word in (BYTES_SUMMARY if is_text else SUMMARY) if word not in words]
+    places: list[str | int] = [*words, *elements]
+    return words, elements, tuple(_column(name, place, width, is_text) for place in places)
 
 
 def _column(name: str, place: str | int, width: int | None, is_text: bool) -> Column:
@@ -184,8 +190,11 @@ def _hashes(values: npt.NDArray[np.object_]) -> Doubles:
     return np.array(hashes, np.float64).reshape(values.shape)
 
 
-def _spaced(columns: list[tuple[Column, Doubles]], most: int = MOST_COLUMNS) -> list[tuple[Column, Doubles]]:
-    return [columns[i] for i in spaced(len(columns), most)]
+def _spaced(columns: Names, values: Doubles) -> tuple[Names, Doubles]:
+    if len(columns) <= MOST_COLUMNS:
+        return columns, values
+    chosen = spaced(len(columns))
+    return tuple(columns[i] for i in chosen), values[:, chosen]
 
 
 def spaced(count: int, most: int = MOST_COLUMNS) -> list[int]:
@@ -193,8 +202,6 @@ def spaced(count: int, most: int = MOST_COLUMNS) -> list[int]:
     return list(range(count)) if count <= most else np.linspace(0, count - 1, most).astype(int).tolist()
 
 
-def _table(batch: Batch, columns: list[tuple[Column, Doubles]], rows: Chosen) -> Table:
+def _table(batch: Batch, columns: Names, values: Doubles, rows: Chosen) -> Table:
     """Without rows that say nothing at all."""
-    values = np.column_stack([values for _, values in columns]) if columns else np.empty((len(batch), 0))
-    names = tuple(column for column, _ in columns)
-    return Table(names, values, batch.identity, batch.time, batch.request).of(rows & ~silent(values).all(axis=1))
+    return Table(columns, values, batch.identity, batch.time, batch.request).of(rows & ~silent(values).all(axis=1))

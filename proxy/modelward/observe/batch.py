@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import compress
-from math import prod
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from modelward.observe.source import Source, Tensor
-from modelward.rpc.contents import AnswerProblem, Array, decode, decode_contents
-from modelward.rpc.protocol import DecodeError, message_class
-from modelward.tensors import DATATYPES
+from modelward.observe.tensors import Tensors
+from modelward.rpc.contents import Array
 from modelward_native.observe.reader import CUT_ANSWER, CUT_INPUTS, REQUEST, ROW, Group
 
 REQUEST_DTYPE = np.dtype(list(REQUEST))
 ROW_DTYPE = np.dtype(list(ROW))
-_TENSOR = struct.Struct("<IIQ")  # mw_observed_tensor
-_ANSWER = message_class("inference.ModelInferResponse")
 LAST_BIT = 63  # of `unasked` in mw_observed
 
 MOST_BYTES = 1 << 20
@@ -79,6 +73,8 @@ class Batch:
 
     def only(self, requests: npt.NDArray[np.bool_]) -> Batch:
         """These requests of it. Nothing that was decoded goes along."""
+        if requests.all():
+            return replace(self)
         rows = requests[self.request]
         return Batch(
             self.source,
@@ -96,6 +92,9 @@ class Batch:
         """All of it, in parts that are so small that decoding one takes bounded memory, whatever clients have sent: a
         row that is much wider than others would make arrays of all rows as wide. A request is never split."""
         begin, held, rows, widest = 0, 0, 0, 0
+        if self._is_small:
+            yield self
+            return
         for i, (size, count) in enumerate(zip(self.sizes.tolist(), self.requests["rows"].tolist(), strict=True)):
             width = size // max(count, 1)
             held, rows, widest = held + size, rows + count, max(widest, width)
@@ -103,6 +102,13 @@ class Batch:
                 yield self._between(begin, i)
                 begin, held, rows, widest = i, size, count, width
         yield self if begin == 0 else self._between(begin, len(self.requests))
+
+    @property
+    def _is_small(self) -> bool:
+        """Whether it is one piece."""
+        counts = self.requests["rows"]
+        widest, rows = int((self.sizes // np.maximum(counts, 1)).max(initial=0)), len(self)
+        return int(self.sizes.sum()) <= MOST_BYTES and rows <= MOST_ROWS and rows * widest <= MOST_ELEMENTS
 
     def _between(self, begin: int, end: int) -> Batch:
         place = np.arange(len(self.requests))
@@ -112,11 +118,11 @@ class Batch:
     def sizes(self) -> npt.NDArray[np.int64]:
         """Bytes that each request takes in memory before it is decoded."""
         kept = (self.ids, self.raw_inputs, self.raw_answers)
-        tensors = [sum(map(len, each)) for each in zip(*kept, strict=True)]
+        tensors = sum(np.fromiter(map(len, each), np.int64, len(each)) for each in kept)
         row = ROW_DTYPE.itemsize + 4 * self.features.shape[1] + 8 * self.categories.shape[1]
         fixed = REQUEST_DTYPE.itemsize + OVERHEAD
         rows = self.requests["rows"].astype(np.int64) * row
-        total: npt.NDArray[np.int64] = np.array(tensors, np.int64) + rows + fixed
+        total: npt.NDArray[np.int64] = tensors + rows + fixed
         return total
 
     # ---- by row
@@ -126,12 +132,12 @@ class Batch:
         """Index of each row's request in `requests`."""
         return np.repeat(np.arange(len(self.requests)), self.requests["rows"])
 
-    @property
+    @cached_property
     def time(self) -> Doubles:
         """Seconds since 1970 when the request ended."""
         return (self.requests["at"][self.request] + self.clock) / 1e9
 
-    @property
+    @cached_property
     def identity(self) -> npt.NDArray[np.uint64]:
         return self.requests["identity"][self.request]
 
@@ -152,7 +158,7 @@ class Batch:
     def cell(self) -> npt.NDArray[np.int32]:
         return self.rows["cell"]
 
-    @property
+    @cached_property
     def answered_by(self) -> npt.NDArray[np.uint8]:
         """modelward_native.observe.reader.BY_MODEL, BY_FALLBACK or REFUSED."""
         return self.requests["answered_by"][self.request]
@@ -198,104 +204,28 @@ class Batch:
         """The same of the inputs, as far as they were kept."""
         return self._filled(self.asked, self.source.inputs)
 
-    def parts(self, found: Sequence[Mapping[str, Array]], tensor: Tensor) -> list[tuple[int, Array]]:
-        """Of one tensor, (first row, its elements by row) of the requests that have it as the signature says: with as
-        many rows as the request, and as many elements in each. In its own datatype; requests that follow each other and
-        have rows of one width are one part. found: `asked` or `answers`. Where the first dimension is no row, a request
-        is one row of all elements."""
-        parts: list[tuple[int, list[Array]]] = []
-        counts, totals = self.requests["rows"], self.requests["total_rows"].tolist()
-        ends, indices, wanted = np.cumsum(counts).tolist(), self.rows["row"], self.width(tensor)
-        end_of_last, kind_of_last = -1, None
-        for tensors, end, count, total in zip(found, ends, counts.tolist(), totals, strict=True):
-            array = tensors.get(tensor.name)
-            if array is None or not count:
-                continue
-            rows = array if self.source.batched else array[None]
-            index = indices[end - count : end]
-            if not rows.ndim or len(rows) != (total if self.source.batched else 1) or len(rows) <= index.max():
-                continue
-            width = prod(rows.shape[1:])
-            if wanted not in (None, width):
-                continue
-            if end_of_last != end - count or kind_of_last != (width, rows.dtype):
-                parts.append((end - count, []))
-            parts[-1][1].append(rows.reshape(len(rows), width)[index])
-            end_of_last, kind_of_last = end, (width, rows.dtype)
-        return [(begin, together[0] if len(together) == 1 else np.concatenate(together)) for begin, together in parts]
-
-    def width(self, tensor: Tensor) -> int | None:
-        """Elements of a row as the signature says; None where it does not fix them."""
-        row = tensor.shape[1:] if self.source.batched else tensor.shape
-        return None if -1 in row else prod(row)
-
-    def _filled(self, found: Sequence[Mapping[str, Array]], tensors: Sequence[Tensor]) -> dict[str, Array]:
+    def _filled(self, found: Tensors, tensors: Sequence[Tensor]) -> dict[str, Array]:
         by_name: dict[str, Array] = {}
         for tensor in tensors:
-            parts = self.parts(found, tensor)
-            widths = {part.shape[1] for _, part in parts}
-            if len(widths) == 1:
-                shape = (len(self), widths.pop())
+            parts = found.parts(tensor)
+            if len(parts) == 1:
+                rows, elements = parts[0]
+                shape = (len(self), elements.shape[1])
                 filled: Array = np.full(shape, None if tensor.datatype == "BYTES" else np.nan)
-                for at, part in parts:
-                    filled[at : at + len(part)] = part
+                filled[rows] = elements
                 by_name[tensor.name] = filled
         return by_name
 
-    # ---- by request
+    @cached_property
+    def asked(self) -> Tensors:
+        """The inputs, as far as they were kept."""
+        return self._tensors(self.raw_inputs, outputs=False)
 
     @cached_property
-    def answers(self) -> list[dict[str, Array]]:
-        """The outputs of each request's answer by name; without those that are not as the signature says, or cannot be
-        read."""
-        declared = {tensor.name: tensor.datatype for tensor in self.source.outputs}
-        return [_outputs(raw, declared) for raw in self.raw_answers]
+    def answers(self) -> Tensors:
+        """The outputs of the answers."""
+        return self._tensors(self.raw_answers, outputs=True)
 
-    @cached_property
-    def asked(self) -> list[dict[str, Array]]:
-        """The inputs of each request by name; empty where they were not kept, or cannot be read."""
-        return [self._tensors(raw) for raw in self.raw_inputs]
-
-    def _tensors(self, raw: bytes) -> dict[str, Array]:
-        """A worker may have ended while it wrote: what does not fit the signature is not believed."""
-        found: dict[str, Array] = {}
-        at = 0
-        try:
-            for spec in self.source.inputs if raw else ():
-                dtype, rank, size = _TENSOR.unpack_from(raw, at)
-                at += _TENSOR.size
-                shape = struct.unpack_from(f"<{rank}q", raw, at)
-                at += 8 * rank
-                if size and dtype:
-                    if dtype > len(DATATYPES) or DATATYPES[dtype - 1] != spec.datatype:
-                        return {}
-                    found[spec.name] = decode(raw[at : at + size], spec.datatype, [*shape])
-                at += -(-size // 8) * 8
-        except (struct.error, AnswerProblem):
-            return {}
-        return found
-
-
-def _outputs(raw: bytes, declared: Mapping[str, str]) -> dict[str, Array]:
-    """declared: datatypes by name."""
-    if not raw:
-        return {}
-    try:
-        answer: Any = _ANSWER.FromString(raw)
-    except DecodeError:
-        return {}
-    names = [tensor.name for tensor in answer.outputs]
-    raws = answer.raw_output_contents
-    if raws and len(raws) != len(names):
-        return {}
-    found: dict[str, Array] = {}
-    for i, tensor in enumerate(answer.outputs):
-        datatype, shape = tensor.datatype, [*tensor.shape]
-        if declared.get(tensor.name) != datatype or names.count(tensor.name) > 1:
-            continue
-        try:
-            made = decode(raws[i], datatype, shape) if raws else decode_contents(tensor.contents, datatype, shape)
-        except AnswerProblem:
-            continue
-        found[tensor.name] = made
-    return found
+    def _tensors(self, raw: tuple[bytes, ...], *, outputs: bool) -> Tensors:
+        counts, totals, index = self.requests["rows"], self.requests["total_rows"], self.rows["row"]
+        return Tensors(self.source, outputs=outputs, raw=raw, counts=counts, totals=totals, index=index)

@@ -115,14 +115,16 @@ def test_a_large_batch_comes_in_pieces_and_a_small_one_as_it_is(monkeypatch: pyt
     assert whole(pieces) == list(made.ids)
 
 
-def test_requests_of_one_width_are_one_part_and_others_begin_a_new_one():
+def test_rows_of_one_width_are_one_part():
     made = batch_of([asked(2, 1), asked(1, 2), asked(1, 3, 4), asked(1, 4)], WIDE)
-    parts = made.parts(made.asked, WIDE.inputs[0])
-    assert [(begin, part.shape) for begin, part in parts] == [(0, (3, 2)), (3, (1, 4)), (4, (1, 2))]
-    assert parts[0][1].tolist() == [[1, 1], [1, 1], [2, 2]]
+    parts = made.asked.parts(WIDE.inputs[0])
+    assert [(rows.tolist(), part.tolist()) for rows, part in parts] == [
+        ([0, 1, 2, 4], [[1, 1], [1, 1], [2, 2], [4, 4]]),
+        ([3], [[3, 3, 3, 3]]),
+    ]
 
 
-def test_a_request_without_the_tensor_parts_those_beside_it():
+def test_rows_of_a_request_without_the_tensor_are_in_no_part():
     made = batch_of([asked(1, 1), asked(1, 2), asked(1, 3)], WIDE)
     made = replace(made, raw_inputs=(made.raw_inputs[0], b"", made.raw_inputs[2]))
-    assert [begin for begin, _ in made.parts(made.asked, WIDE.inputs[0])] == [0, 2]
+    assert [rows.tolist() for rows, _ in made.asked.parts(WIDE.inputs[0])] == [[0, 2]]
