@@ -33,7 +33,7 @@ def replacing(file: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
         os.close(folder)
 
 
-def replace_file(file: Path, text: str) -> None:
-    """Puts `text` in the file's place, readable by its owner alone; as `replacing`."""
+def replace_file(file: Path, content: str | bytes) -> None:
+    """Puts `content` in the file's place, readable by its owner alone; as `replacing`."""
     with replacing(file) as out:
-        out.write(text.encode())
+        out.write(content.encode() if isinstance(content, str) else content)

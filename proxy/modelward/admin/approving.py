@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from modelward.admin.authorization import OperatorCall
 from modelward.admin.operator import OperationResult, Operator, PromotionStatus, Replaced
 from modelward.admin.recorded import Recorded
@@ -98,7 +100,7 @@ class Approving:
         proposals, by = self._server.proposals, self._call.operator.actor
         if not glass.broken:
             return result, await proposals.claimed(result.proposal, by, glass.reason)
-        ask = result.proposal.ask.model_copy(update={"reason": glass.reason})
+        ask = structs.replace(result.proposal.ask, reason=glass.reason)
         return result, _executed(await proposals.desk.break_glass(ask, by, self._call.demand))
 
     async def _ask(self, ask: Ask, needed: int, glass: Glass) -> Proposal:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 
+from msgspec import structs
+
 from modelward.admin.breaker_calls import override_messages
 from modelward.admin.identity_calls import learning_messages
 from modelward.admin.limit_calls import limit_messages
@@ -146,7 +148,7 @@ def promotion_message(status: PromotionStatus) -> Message:
 
 
 def _event_message(event: Event) -> Message:
-    return message("Event", **event.model_dump())
+    return message("Event", **structs.asdict(event))
 
 
 def _models(report: Report, status: Status) -> list[Message]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from msgspec import structs
+
 from modelward.admin.operator import Status
 from modelward.server.report import COLUMNS, Report
 from modelward.telemetry.snapshot import Snapshot
@@ -35,7 +37,7 @@ def visible(status: Status, sees: Sees) -> Status:
         contained=[each for each in status.contained if sees(each.model)],
         policies={name: policy for name, policy in status.policies.items() if sees(name)},
         events=[
-            each if each.model else each.model_copy(update={"why": ""})
+            each if each.model else structs.replace(each, why="")
             for each in status.events
             if not each.model or sees(each.model)
         ],

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import Field
+from msgspec import structs
 
 from modelward.approvals.objections import file_of
-from modelward.config.section import Section
 from modelward.config.settings_files import SettingsFiles
+from modelward.records import Struct
 
 MOST_REPLACED = 1000
 """Files that were followed, of which it is kept when others took their places."""
 
 
-class Approved(Section):
+class Approved(Struct, frozen=True, kw_only=True):
     """digest: of all files. texts: by name, a character for each byte. binding: other files need approvals.
 
     replaced: when other files took the place of these, by name and digest, in seconds since 1970. dropped: the latest
@@ -22,9 +22,9 @@ class Approved(Section):
 
     digest: str
     binding: bool = True
-    replaced: Mapping[str, float] = Field(default_factory=dict)
+    replaced: Mapping[str, float] = {}
     dropped: float = 0.0
-    texts: Mapping[str, str] = Field(default_factory=dict)
+    texts: Mapping[str, str] = {}
 
     @property
     def data(self) -> dict[str, bytes]:
@@ -40,7 +40,7 @@ class Approved(Section):
         replaced = {key: at for key, at in self.replaced.items() if key not in gone} | gone
         extra = [*replaced][: max(0, len(replaced) - MOST_REPLACED)]
         dropped = max([self.dropped, *(replaced.pop(key) for key in extra)])
-        return Approved.of(files, binding=binding).model_copy(update={"replaced": replaced, "dropped": dropped})
+        return structs.replace(Approved.of(files, binding=binding), replaced=replaced, dropped=dropped)
 
     @classmethod
     def of(cls, files: SettingsFiles, *, binding: bool) -> Approved:

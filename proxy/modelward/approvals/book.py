@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pydantic import Field
+from msgspec import structs
 
 from modelward.approvals.objections import Objections
 from modelward.approvals.proposal import Approval, Ask, Proposal, State
 from modelward.audit.record import ITSELF, Actor
-from modelward.config.section import Section
 from modelward.plural import counted
 from modelward.problem import Problem, ProblemsFound
+from modelward.records import Struct
 
 MOST_OPEN = 64
 MOST_OF_ONE = 16
@@ -36,12 +36,12 @@ HOW_REVIEW = "modelward proposals shows what waits for a review; modelward revie
 Person = Callable[[str], str]  # who stands behind an operator's name
 
 
-class Book(Section):
+class Book(Struct, frozen=True, kw_only=True):
     """proposals: by rising number. last: number of the newest, also where it is not kept any more. objections: to files
     of the configuration, which stay when the proposal is void or not kept any more."""
 
     last: int = 0
-    proposals: tuple[Proposal, ...] = Field(default=(), strict=False)
+    proposals: tuple[Proposal, ...] = ()
     objections: Objections = Objections()
 
     def find(self, number: int) -> Proposal:
@@ -97,7 +97,7 @@ class Book(Section):
                 book = book._ended(each, "void", now, f"{by.name} did it by breaking the glass", "")
         book = book._with_new(ask, by, now, expires=now, needed=0)
         glass = {"state": "executing", "break_glass": True, "rights": rights}
-        return book.with_(book.proposals[-1].model_copy(update=glass))
+        return book.with_(structs.replace(book.proposals[-1], **glass))
 
     def approved(self, number: int, approval: Approval, person: Person) -> Book:
         """With the approval, and executing where it was the last one needed."""
@@ -109,15 +109,15 @@ class Book(Section):
             raise refusal(number, f"{approval.by.name} has proposed it", "Another approver has to")
         if any(person(each.by.name) == who for each in proposal.approvals):
             raise refusal(number, f"{approval.by.name} has approved it already", "Another approver has to")
-        after = proposal.model_copy(update={"approvals": (*proposal.approvals, approval)})
+        after = structs.replace(proposal, approvals=(*proposal.approvals, approval))
         if not after.missing:
-            after = after.model_copy(update={"state": "executing", "since": approval.at})
+            after = structs.replace(after, state="executing", since=approval.at)
         return self.with_(after)
 
     def rejected(self, number: int, by: Actor, now: float, reason: str) -> Book:
         proposal = self._still_open(number, now)
         objections = self.objections.with_rejected(proposal.ask.files, now)
-        return self._ended(proposal, "rejected", now, reason, by.name).model_copy(update={"objections": objections})
+        return structs.replace(self._ended(proposal, "rejected", now, reason, by.name), objections=objections)
 
     def withdrawn(self, number: int, by: Actor, now: float, reason: str, person: Person) -> Book:
         """By the one who proposed it."""
@@ -135,8 +135,8 @@ class Book(Section):
             raise refusal(number, f"{proposal.by.name} has proposed it", "There is nothing to do")
         if proposal.approvals:
             raise refusal(number, f"{proposal.approvers[0]} has approved it already", "Let another approver approve it")
-        ask = proposal.ask.model_copy(update={"reason": reason or proposal.ask.reason})
-        return self._with_claim(ask, by).with_(proposal.model_copy(update={"by": by, "ask": ask}))
+        ask = structs.replace(proposal.ask, reason=reason or proposal.ask.reason)
+        return self._with_claim(ask, by).with_(structs.replace(proposal, by=by, ask=ask))
 
     def reviewed(self, number: int, review: Approval, person: Person) -> Book:
         proposal = self.find(number)
@@ -146,7 +146,7 @@ class Book(Section):
             raise refusal(number, f"{proposal.reviewed.by.name} has reviewed it already", "There is nothing to do")
         if person(review.by.name) == person(proposal.by.name):
             raise refusal(number, f"{review.by.name} has done it", "Another approver has to review it")
-        return self.with_(proposal.model_copy(update={"reviewed": review}))._bounded()
+        return self.with_(structs.replace(proposal, reviewed=review))._bounded()
 
     # ---- what the server finds
 
@@ -170,33 +170,33 @@ class Book(Section):
         book = self._ended(proposal, "failed" if problems else "done", now, problems, "")
         if problems or proposal.break_glass:
             return book
-        return book.model_copy(update={"objections": self.objections.without(proposal.ask.files)})
+        return structs.replace(book, objections=self.objections.without(proposal.ask.files))
 
     # ---- how
 
     def with_(self, proposal: Proposal) -> Book:
         """With this one in the place of the one with its number."""
         changed = tuple(proposal if each.number == proposal.number else each for each in self.proposals)
-        return self.model_copy(update={"proposals": changed})
+        return structs.replace(self, proposals=changed)
 
     def _with_new(self, ask: Ask, by: Actor, now: float, *, expires: float, needed: int, rules: str = "") -> Book:
         number = self.last + 1
         new = Proposal(number=number, ask=ask, by=by, at=now, since=now, expires=expires, needed=needed, rules=rules)
-        return self.model_copy(update={"last": number, "proposals": (*self.proposals, new)})
+        return structs.replace(self, last=number, proposals=(*self.proposals, new))
 
     def _with_claim(self, ask: Ask, by: Actor) -> Book:
-        return self.model_copy(update={"objections": self.objections.with_claim(ask.files, by.name)})
+        return structs.replace(self, objections=self.objections.with_claim(ask.files, by.name))
 
     def _ended(self, proposal: Proposal, state: State, now: float, why: str, by: str) -> Book:
-        ask = proposal.ask.model_copy(update={"files": ()})
+        ask = structs.replace(proposal.ask, files=())
         changes = {"ask": ask, "state": state, "since": now, "why": why, "ended_by": by}
-        ended = proposal.model_copy(update=changes)
+        ended = structs.replace(proposal, **changes)
         return self.with_(ended)._bounded()
 
     def _bounded(self) -> Book:
         ended = [each.number for each in self.proposals if each.is_over and not each.is_unreviewed]
         gone = {*ended[: max(0, len(ended) - MOST_ENDED)]}
-        return self.model_copy(update={"proposals": tuple(p for p in self.proposals if p.number not in gone)})
+        return structs.replace(self, proposals=tuple(p for p in self.proposals if p.number not in gone))
 
     def _still_open(self, number: int, now: float) -> Proposal:
         proposal = self.find(number)

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from modelward.approvals.approved import Approved
 from modelward.approvals.objections import Objections, changed
 from modelward.atomic_file import replace_file
@@ -27,6 +25,7 @@ from modelward.config.schema import Config
 from modelward.config.settings_files import SettingsFiles
 from modelward.defect import as_problem
 from modelward.problem import Problem, ProblemsFound
+from modelward.records import read, written
 
 FILE = "configuration.approved.json"
 LARGEST_FILE = 64 << 20
@@ -208,18 +207,17 @@ class Configuration:
 
     def _read(self) -> Approved | None:
         try:
-            return Approved.model_validate_json(read_regular(self._file, LARGEST_FILE))
+            return read(Approved, read_regular(self._file, LARGEST_FILE))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
-            why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
             what = "the approved configuration cannot be read"
-            raise ProblemsFound([Problem(what, str(self._file), why, HOW_BROKEN)]) from error
+            raise ProblemsFound([Problem(what, str(self._file), str(error), HOW_BROKEN)]) from error
 
     def _write(self, approved: Approved) -> None:
         try:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            replace_file(self._file, approved.model_dump_json(indent=1) + "\n")
+            replace_file(self._file, written(approved, indent=1) + b"\n")
         except OSError as error:
             why = error.strerror or os.strerror(error.errno or 0)
             what = "the approved configuration cannot be written"

@@ -6,28 +6,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import inf
 
-from pydantic import Field
+from msgspec import structs
 
-from modelward.config.section import Section
 from modelward.config.settings_files import digest_of
+from modelward.records import Struct
 
 MOST_REJECTED = 1000
 MOST_CLAIMS = 1000
 
 
-class Claim(Section):
+class Claim(Struct, frozen=True, kw_only=True):
     """by: the operator who has changed the file, or who has proposed the change."""
 
     file: str
     by: str
 
 
-class Objections(Section):
+class Objections(Struct, frozen=True, kw_only=True):
     """rejected: when, in seconds since 1970. dropped: the latest time of those that are not kept any more."""
 
-    rejected: Mapping[str, float] = Field(default_factory=dict)
+    rejected: Mapping[str, float] = {}
     dropped: float = 0.0
-    claims: tuple[Claim, ...] = Field(default=(), strict=False)
+    claims: tuple[Claim, ...] = ()
 
     def after(self, file: str, *, asked: bool) -> float:
         """Signatures on this file that were made until then do not count. asked: an operator has proposed it, again
@@ -43,20 +43,20 @@ class Objections(Section):
         rejected = {**self.without(files).rejected, **dict.fromkeys(files, now)}
         extra = [*rejected][: max(0, len(rejected) - MOST_REJECTED)]
         dropped = max([self.dropped, *(rejected.pop(file) for file in extra)])
-        return self.model_copy(update={"rejected": rejected, "dropped": dropped})
+        return structs.replace(self, rejected=rejected, dropped=dropped)
 
     def with_claim(self, files: Sequence[str], by: str) -> Objections:
         gone = {*files}
         kept = (each for each in self.claims if each.by != by or each.file not in gone)
         claims = (*kept, *(Claim(file=file, by=by) for file in files))
-        return self.model_copy(update={"claims": claims[-MOST_CLAIMS:]})
+        return structs.replace(self, claims=claims[-MOST_CLAIMS:])
 
     def without(self, files: Sequence[str]) -> Objections:
         """Once others have approved them and they are followed."""
         gone = {*files}
         rejected = {file: at for file, at in self.rejected.items() if file not in gone}
         claims = tuple(each for each in self.claims if each.file not in gone)
-        return self.model_copy(update={"rejected": rejected, "claims": claims})
+        return structs.replace(self, rejected=rejected, claims=claims)
 
 
 def file_of(name: str, data: bytes) -> str:

@@ -5,42 +5,42 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field
+from msgspec import structs
 
 from modelward.audit.record import ITSELF, Actor
-from modelward.config.section import Section
+from modelward.records import Struct
 
 Verb = Literal["promote", "rollback", "pardon", "accept", "breaker", "reload", "restart"]
 State = Literal["open", "executing", "done", "failed", "rejected", "withdrawn", "expired", "void"]
 
 
-class Parameters(Section):
+class Parameters(Struct, frozen=True, kw_only=True):
     """What a promotion was asked with, as modelward.promotion.asked.Wanted; force: the reason, empty without; percent:
     the version's share by the promotion under way, when it was proposed and once this is done. And a breaker override,
     as modelward.upstream.breaker_override.BreakerOrder."""
 
-    steps: tuple[int, ...] | None = Field(default=None, strict=False)
-    percent: tuple[int, int] | None = Field(default=None, strict=False)
+    steps: tuple[int, ...] | None = None
+    percent: tuple[int, int] | None = None
     auto: bool = False
     force: str = ""
-    without: tuple[str, ...] = Field(default=(), strict=False)
+    without: tuple[str, ...] = ()
     action: Literal["", "open", "close", "auto"] = ""
     endpoint: str = ""
     seconds: float = 0.0
 
 
-class Approval(Section):
+class Approval(Struct, frozen=True, kw_only=True):
     """at: seconds since 1970. signed: by a signature on the configuration file. rights: the approver may change who may
     do what, which it did then."""
 
-    by: Actor = Field(strict=False)
+    by: Actor
     at: float
     reason: str = ""
     signed: bool = False
     rights: bool = False
 
 
-class Ask(Section):
+class Ask(Struct, frozen=True, kw_only=True):
     """What is asked for. digest: of the version or of the configuration, `sha256:` and digits; empty where there is
     nothing to pin. verdict: on its shadow with the figures, as it was then. diff: of the configuration. cut: the diff
     is not whole, so that nobody approves what they were not shown. files: of the configuration that it changes, as
@@ -53,9 +53,9 @@ class Ask(Section):
     reason: str = ""
     parameters: Parameters = Parameters()
     verdict: Mapping[str, Any] | None = None
-    diff: tuple[str, ...] = Field(default=(), strict=False)
+    diff: tuple[str, ...] = ()
     cut: bool = False
-    files: tuple[str, ...] = Field(default=(), strict=False)
+    files: tuple[str, ...] = ()
 
     def is_as(self, other: Ask) -> bool:
         """It would do the same, whatever reasons are given."""
@@ -63,7 +63,7 @@ class Ask(Section):
         return all(getattr(self, key) == getattr(other, key) for key in same) and self._does() == other._does()
 
     def _does(self) -> Parameters:
-        return self.parameters.model_copy(update={"force": "forced" if self.parameters.force else ""})
+        return structs.replace(self.parameters, force="forced" if self.parameters.force else "")
 
     @property
     def record(self) -> str:
@@ -84,7 +84,7 @@ class Ask(Section):
         return " ".join(filter(None, parts))
 
 
-class Proposal(Section):
+class Proposal(Struct, frozen=True, kw_only=True):
     """needed: approvals, as the configuration has it. since: when it came into its state. by: who proposed it, or broke
     the glass.
 
@@ -94,11 +94,11 @@ class Proposal(Section):
 
     number: int
     ask: Ask
-    by: Actor = Field(strict=False)
+    by: Actor
     at: float
     expires: float
     needed: int
-    approvals: tuple[Approval, ...] = Field(default=(), strict=False)
+    approvals: tuple[Approval, ...] = ()
     state: State = "open"
     since: float
     rules: str = ""

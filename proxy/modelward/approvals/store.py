@@ -6,13 +6,12 @@ import logging
 import os
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from modelward.approvals import FILE
 from modelward.approvals.book import Book
 from modelward.atomic_file import replace_file
 from modelward.bounded_file import read_regular
 from modelward.problem import Problem, ProblemsFound
+from modelward.records import read, written
 
 LARGEST_FILE = 64 << 20
 HOW = "Set state to a folder that the server may write, on a disk with room"
@@ -31,13 +30,11 @@ class Store:
     def load(self) -> Book:
         """What was kept; an empty book where nothing was. Raises ProblemsFound."""
         try:
-            return Book.model_validate_json(read_regular(self.file, LARGEST_FILE))
+            return read(Book, read_regular(self.file, LARGEST_FILE))
         except (FileNotFoundError, NotADirectoryError):
             return Book()
         except OSError as error:
             raise self._unreadable(error.strerror or str(error), HOW) from error
-        except ValidationError as error:
-            raise self._unreadable(error.errors()[0]["msg"], HOW_BROKEN) from error
         except ValueError as error:
             raise self._unreadable(str(error), HOW_BROKEN) from error
 
@@ -45,7 +42,7 @@ class Store:
         """Raises ProblemsFound, and then nothing has changed."""
         try:
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            replace_file(self.file, book.model_dump_json(indent=1, exclude_defaults=True) + "\n")
+            replace_file(self.file, written(book, defaults=False, indent=1) + b"\n")
         except OSError as error:
             self.failures += 1
             why = error.strerror or os.strerror(error.errno or 0)

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
+from msgspec import structs
+
 from modelward.audit.record import OUTCOME_KEEPS, Record, now
 from modelward.audit.recorder import Recorder
 from modelward.problem import ProblemsFound
@@ -52,7 +54,7 @@ def _ended(task: asyncio.Task[Any]) -> None:
 async def _recorded(
     recorder: Recorder, asked: Record, act: Callable[[], Awaitable[T]], told: Callable[[T], Mapping[str, Any]]
 ) -> T:
-    number = await recorder.confirm(asked.model_copy(update={"result": "asked"}))
+    number = await recorder.confirm(structs.replace(asked, result="asked"))
     outcome = {"of": number, **{name: getattr(asked, name) for name in OUTCOME_KEEPS}}
     try:
         result = await act()

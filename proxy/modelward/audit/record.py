@@ -5,18 +5,27 @@ No secret, no tensor and no credential enters a record: `who` is a name, and wha
 
 from __future__ import annotations
 
+import ast
 import datetime
+import inspect
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+import re
+from collections.abc import Iterator, Mapping, Set
+from itertools import pairwise
+from math import isfinite
+from pathlib import PurePath
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+import msgspec
+from msgspec import Meta, structs
 
-from modelward.config.section import descriptions
+from modelward.records import Struct, plain
 
 Kind = Literal["human", "automatic", "summary"]
 Proof = Literal["certificate", "token", "socket", "address", "signature", "none"]
 Result = Literal["asked", "done", "refused", "failed", "unknown"]
+OF_VALUES = {"kind": Kind, "proof": Proof, "result": Result}
+"""Fields that have one of these values."""
 
 LONGEST_TEXT = 2_000  # characters of any text of a record
 LARGEST_RECORD = 32 << 10  # bytes
@@ -25,21 +34,30 @@ OUTCOME_KEEPS = ("kind", "verb", "actor", "model", "version", "object", "digest"
 """Fields that an outcome has of what was asked."""
 
 
-def _cut(value: object) -> object:
+def _cut(value: str) -> str:
     """What is too long is recorded as far as it fits: a record is never refused for its text."""
-    if not isinstance(value, str):
-        return value
     text = value if value.isascii() else value.encode("utf-8", "replace").decode()
     return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 3]}..."
 
 
-Text = Annotated[str, BeforeValidator(_cut), Field(max_length=LONGEST_TEXT)]
+Text = Annotated[str, Meta(extra_json_schema={"maxLength": LONGEST_TEXT})]
+"""Longer ones are cut, also those that are read."""
+TEXTS = ("name", "issuer", "origin", "model", "version", "object", "reason")
+"""Fields that are."""
+VERB = r"^[a-z]+(\.[a-z_]+)*$"
+LONGEST_VERB = 64
 
 
-class Actor(BaseModel):
+class _OfTexts(Struct, frozen=True, kw_only=True):
+    def __post_init__(self) -> None:
+        for name in TEXTS:
+            value = getattr(self, name, "")
+            if (text := _cut(value)) != value:
+                structs.force_setattr(self, name, text)
+
+
+class Actor(_OfTexts, frozen=True, kw_only=True):
     """Who did it. The server itself is `modelward`, with no proof."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     name: Text
     """As the proof tells it."""
@@ -55,16 +73,14 @@ class Actor(BaseModel):
 ITSELF = Actor(name="modelward")
 
 
-class Record(BaseModel):
+class Record(_OfTexts, frozen=True, kw_only=True):
     """The fields of one record. Those that say nothing are left out of it when it is written."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
-
-    at: datetime.datetime
+    at: Annotated[datetime.datetime, Meta(extra_json_schema={"format": "date-time"})]
     """When, in UTC."""
     kind: Kind
     """`human`: a person asked. `automatic`: the server decided. `summary`: counts of one minute."""
-    verb: str = Field(pattern=r"^[a-z]+(\.[a-z_]+)*$", max_length=64)
+    verb: Annotated[str, Meta(extra_json_schema={"pattern": VERB, "maxLength": LONGEST_VERB})]
     """What was done, such as `promote`, `proposal.approve` or `version.refused`."""
     result: Result = "done"
     """`asked`: recorded before it was done; another record, which names this one in `of`, says what came of it.
@@ -93,16 +109,21 @@ class Record(BaseModel):
     """Names of those who approved it."""
     break_glass: bool = False
     """It was done without the approvals that it needs."""
-    figures: Mapping[str, Any] = Field(default_factory=dict)
+    figures: Mapping[str, Any] = {}
     """Figures that decided, and the bounds that they were held against; of a summary, its counts."""
     problems: tuple[Mapping[str, str], ...] = ()
     """Why it was refused or failed: what, where, why, how."""
     server: str = ""
     """Name of the server that wrote the record."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.verb) > LONGEST_VERB or re.fullmatch(VERB, self.verb) is None:
+            raise ValueError(f"{self.verb!r} is no verb")
+
     def encoded(self, number: int) -> bytes:
         """The leaf of the log: one JSON document, which begins with its number."""
-        fields = self.model_dump(mode="json", exclude_defaults=True)
+        fields = _as_json(self)
         fields = {
             "at": fields.pop("at"),
             "kind": fields.pop("kind"),
@@ -111,6 +132,24 @@ class Record(BaseModel):
         } | fields
         text = json.dumps({"n": number, **fields}, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         return text.encode()
+
+
+def _as_json(value: Any) -> Any:
+    """As json.dumps takes it, figures that are none as null. Raises TypeError where it is no JSON, ValueError for bytes
+    that are no text."""
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _as_json(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | Set):
+        return [_as_json(each) for each in value]
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, PurePath):
+        return str(value)
+    return _as_json(plain(value, defaults=False) if isinstance(value, Struct) else msgspec.to_builtins(value))
 
 
 def now() -> datetime.datetime:
@@ -129,11 +168,25 @@ def automatic(verb: str, **fields: Any) -> Record:
 
 def schema() -> dict[str, Any]:
     """The JSON schema of a record as it is written: with its number."""
-    described = Record.model_json_schema(mode="serialization")
-    for properties, model in ((described["properties"], Record), (described["$defs"]["Actor"]["properties"], Actor)):
-        for name, text in descriptions(model).items():
-            properties[name]["description"] = " ".join(text.split())
+    described = msgspec.json.schema(Record)
+    defined = described["$defs"]
+    record, actor = defined.pop("Record"), defined["Actor"]
+    for properties, kind in ((record["properties"], Record), (actor["properties"], Actor)):
+        for name, text in _meanings(kind):
+            properties[name]["description"] = text
+            if values := get_args(OF_VALUES.get(name)):
+                properties[name] |= {"type": "string", "enum": [*values]}
     number = {"type": "integer", "minimum": 0, "description": "Its place in the log, from 0 on."}
-    described["properties"] = {"n": number, **described["properties"]}
-    described["required"] = ["n", *described["required"], "result"]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **described}
+    record["properties"] = {"n": number, **record["properties"]}
+    record["required"] = ["n", *record["required"], "result"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": defined, **record}
+
+
+def _meanings(kind: type[Struct]) -> Iterator[tuple[str, str]]:
+    """Names of fields, and what the string below each says of it."""
+    (tree,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(tree, ast.ClassDef)
+    for below in pairwise(tree.body):
+        match below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                yield name, " ".join(text.split())

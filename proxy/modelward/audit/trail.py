@@ -19,6 +19,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from msgspec import structs
+
 from modelward.audit.fitting import fitting
 from modelward.audit.log import Gone, Log, Mishap
 from modelward.audit.read_back import told_of
@@ -221,7 +223,7 @@ class Trail:
 
     def _put(self, record: Record, told: Callable[[int | Problem], None] | None, share: float) -> _Entry:
         """share: of the room. Raises NotRecorded where that is taken."""
-        named = record if record.server else record.model_copy(update={"server": self._name})
+        named = record if record.server else structs.replace(record, server=self._name)
         entry = _Entry(*fitting(named), told)
         with self._changed:
             if self._ended or len(self._line) >= share * MOST_WAITING or self._bytes >= share * MOST_BYTES:
@@ -318,7 +320,7 @@ class Trail:
             if self._lost_verbs:
                 figures = {"records": dict(self._lost_verbs)}
                 lost = automatic(LOST, reason="too many waited", figures=figures, server=self._name)
-                self._append(_Entry(*fitting(lost.model_copy(update={"kind": "summary"}))))
+                self._append(_Entry(*fitting(structs.replace(lost, kind="summary"))))
                 self._lost_verbs.clear()
             self._size, self._signed_at = size, time.monotonic()
             self._due_at = self._signed_at + self._interval

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
+import msgspec
+
 from modelward.audit.fitting import fitting
 from modelward.audit.log import Gone, Log, Mishap
 from modelward.audit.query import parsed
@@ -70,4 +72,4 @@ def unanswered(log: Log, server: str) -> list[Mapping[str, Any]]:
 
 def _outcome(asked: Mapping[str, Any], told: Mapping[str, Any]) -> Record:
     fields = {name: asked[name] for name in OUTCOME_KEEPS if name in asked}
-    return fitting(Record.model_validate({**fields, "of": asked["n"], "at": now(), **told}))[0]
+    return fitting(msgspec.convert({**fields, "of": asked["n"], "at": now(), **told}, Record))[0]

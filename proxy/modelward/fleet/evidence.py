@@ -13,9 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, ValidationError
+from msgspec import Meta, structs
 
-from modelward.config.section import Section
 from modelward.fleet.record import Malformed
 from modelward.fleet.store import LARGEST_EVIDENCE, Told
 from modelward.promotion.guard import NOTHING, Arm
@@ -23,6 +22,8 @@ from modelward.promotion.outputs import CELLS
 from modelward.promotion.parts import WAYS, Parts
 from modelward.promotion.state import Promotion
 from modelward.promotion.step import Sides
+from modelward.records import Struct, written
+from modelward.records import read as read_record
 from modelward.shadow.pairs import LATENCIES, Pairs, essence
 from modelward_native.shadow.evidence import CALLER_PARTS
 from modelward_native.telemetry.histogram import EDGES
@@ -41,12 +42,12 @@ ITEM = 8  # bytes of a count
 
 Key = tuple[str, str, str]
 """Of a shadow: model, version of the primary, name."""
-Part = Annotated[int, Field(strict=False, ge=0, lt=CALLER_PARTS)]
-Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
-Counts = Annotated[tuple[Count, ...], Field(strict=False)]
+Part = Annotated[int, Meta(ge=0, lt=CALLER_PARTS)]
+Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]
+Counts = tuple[Count, ...]
 
 
-class Counted(Section):
+class Counted(Struct, frozen=True, kw_only=True):
     """An Arm. Cells that hold nothing at the end are left out; parts: compressed, base85."""
 
     requests: Count = 0
@@ -61,7 +62,7 @@ class Counted(Section):
     by_outputs: str = ""
 
 
-class OfStep(Section):
+class OfStep(Struct, frozen=True, kw_only=True):
     """Of one model. version, began, step: of its promotion; the others are modelward.promotion.step.Sides."""
 
     version: str
@@ -75,19 +76,19 @@ class OfStep(Section):
     recent_there: Counted = Counted()
 
 
-class OfPairs(Section):
+class OfPairs(Struct, frozen=True, kw_only=True):
     """Sums over pairs of a shadow. latencies: the first cell that holds anything, and the counts from there on."""
 
     compared: Count = 0
     primary_failed: Count = 0
     shadow_failed: Count = 0
     both_failed: Count = 0
-    disagreement: float = Field(default=0.0, ge=0, le=LARGEST_COUNT)
+    disagreement: Annotated[float, Meta(ge=0, le=LARGEST_COUNT)] = 0.0
     latency_primary: Counts = ()
     latency_shadow: Counts = ()
 
 
-class OfShadow(Section):
+class OfShadow(Struct, frozen=True, kw_only=True):
     """primary, name: of a shadow of the model. The others are modelward.shadow.pairs.Pairs, callers by their part."""
 
     model: str
@@ -96,12 +97,12 @@ class OfShadow(Section):
     files: str = ""
     total: OfPairs = OfPairs()
     floor: OfPairs | None = None
-    callers: Mapping[Part, OfPairs] = Field(default_factory=dict)
+    callers: Mapping[Part, OfPairs] = {}
 
 
-class Evidence(Section):
-    steps: Mapping[str, OfStep] = Field(default_factory=dict)
-    shadows: tuple[OfShadow, ...] = Field(default=(), strict=False, max_length=MOST_SHADOWS)
+class Evidence(Struct, frozen=True, kw_only=True):
+    steps: Mapping[str, OfStep] = {}
+    shadows: Annotated[tuple[OfShadow, ...], Meta(max_length=MOST_SHADOWS)] = ()
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def encoded(counted: Mapping[str, tuple[Promotion, Sides]], shadows: Mapping[Key
     steps = {model: _of_step(*counted[model]) for model in sorted(counted)[:MOST_MODELS]}
     pairs = tuple(_of_shadow(key, each) for key, each in sorted((shadows or {}).items())[:MOST_SHADOWS])
     for evidence in (Evidence(steps=steps, shadows=pairs), Evidence(steps=steps)):
-        data = evidence.model_dump_json(exclude_defaults=True).encode() if evidence != Evidence() else b""
+        data = written(evidence, defaults=False) if evidence != Evidence() else b""
         if len(data) <= LARGEST_EVIDENCE:
             return data
     return b""
@@ -129,11 +130,9 @@ def decoded(data: bytes) -> Heard:
     if len(data) > LARGEST_EVIDENCE:
         raise Malformed("it is too long")
     try:
-        evidence = Evidence.model_validate_json(data)
+        evidence = read_record(Evidence, data)
         steps = {model: (each, _sides(each)) for model, each in evidence.steps.items()}
         return Heard(steps, {(each.model, each.primary, each.name): _pairs(each) for each in evidence.shadows})
-    except ValidationError as error:
-        raise Malformed(error.errors()[0]["msg"]) from error
     except (ValueError, zlib.error) as error:
         raise Malformed(str(error)) from error
 
@@ -183,7 +182,7 @@ def _pairs(shadow: OfShadow) -> Pairs:
 
 
 def _sums(pairs: OfPairs) -> Sums:
-    return essence({**vars(pairs), **{name: _since_first(getattr(pairs, name)) for name in LATENCIES}})
+    return essence({**structs.asdict(pairs), **{name: _since_first(getattr(pairs, name)) for name in LATENCIES}})
 
 
 def _since_first(counts: tuple[int, ...]) -> list[int]:

@@ -17,6 +17,8 @@ from math import inf
 from secrets import token_hex
 from typing import Protocol
 
+from msgspec import structs
+
 from modelward.config.fleet import Fleet
 from modelward.config.units import SECOND
 from modelward.fleet import evidence, key
@@ -157,8 +159,8 @@ class Member:
             raise _overtaken(model, known)
         before = document.epoch if document is not None else 0
         epoch = max(before, after.epoch, mine.epoch if mine is not None else 0) + 1
-        agreed = after.model_copy(update={"epoch": epoch, "began": after.began or epoch, "on": self.replica})
-        record = record_of(model, state, self.replica).model_copy(update={"promotion": agreed, "event": event})
+        agreed = structs.replace(after, epoch=epoch, began=after.began or epoch, on=self.replica)
+        record = structs.replace(record_of(model, state, self.replica), promotion=agreed, event=event)
         try:
             there = await self._swap(model, before, epoch, record)
         except StoreError as error:
@@ -345,8 +347,8 @@ class Member:
         numbers = (
             {"epoch": epoch, "began": mine.began or epoch, "on": mine.on or self.replica} if mine is not None else {}
         )
-        numbered = mine.model_copy(update=numbers) if mine is not None else None
-        record = record.model_copy(update={"promotion": numbered})
+        numbered = structs.replace(mine, **numbers) if mine is not None else None
+        record = structs.replace(record, promotion=numbered)
         if await self._swap(model, before, epoch, record) is None and mine is not None and numbered is not None:
             await self._promotions.follow(model, partial(_numbered, model=model, mine=mine, numbered=numbered))
 
@@ -379,7 +381,7 @@ def _numbered(state: State, model: str, mine: Promotion, numbered: Promotion) ->
     """The same promotion, as the store has it from now on."""
     if state.promotions.get(model) != mine:
         return state
-    return state.model_copy(update={"promotions": {**state.promotions, model: numbered}})
+    return structs.replace(state, promotions={**state.promotions, model: numbered})
 
 
 def _overtaken(model: str, there: Record) -> ProblemsFound:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from msgspec import Meta, structs
 
-from modelward.config.section import Section
 from modelward.fleet.record import Malformed
 from modelward.fleet.store import LARGEST_NOTE
+from modelward.records import Struct, read, written
 
 MOST_MODELS = 32
 LONGEST = 200
 
-Word = Annotated[str, Field(max_length=LONGEST)]
-Number = Annotated[int, Field(ge=0, le=1 << 53)]
+Word = Annotated[str, Meta(max_length=LONGEST)]
+Number = Annotated[int, Meta(ge=0, le=1 << 53)]
 
 
-class OfModel(Section):
+class OfModel(Struct, frozen=True, kw_only=True):
     """version, step: of its last promotion, as this server has it; epoch: of that record. held: why the server does
     not follow it, empty where it does. requests: that the version has answered in this step here, all_requests: that
     all have."""
@@ -31,17 +31,17 @@ class OfModel(Section):
     all_requests: Number = 0
 
 
-class Note(Section):
+class Note(Struct, frozen=True, kw_only=True):
     """release: of Modelward. state: as readiness has it. lost: how often this server has lost the store. name_taken:
     another server has the same name."""
 
     release: Word = ""
     identity: Word = ""
     state: Word = ""
-    uptime: float = Field(default=0.0, ge=0, le=1e12)
+    uptime: Annotated[float, Meta(ge=0, le=1e12)] = 0.0
     lost: Number = 0
     name_taken: bool = False
-    models: Mapping[str, OfModel] = Field(default_factory=dict)
+    models: Mapping[str, OfModel] = {}
     more: Number = 0
     """Models that are promoted and did not fit."""
 
@@ -51,8 +51,7 @@ def encoded(note: Note) -> bytes:
     names = sorted(note.models)
     for most in (MOST_MODELS, 8, 0):
         kept = {name: note.models[name] for name in names[:most]}
-        told = note.model_copy(update={"models": kept, "more": len(names) - len(kept)})
-        data = told.model_dump_json(exclude_defaults=True).encode()
+        data = written(structs.replace(note, models=kept, more=len(names) - len(kept)), defaults=False)
         if len(data) <= LARGEST_NOTE:
             break
     return data
@@ -63,8 +62,6 @@ def decoded(data: bytes) -> Note:
     if len(data) > LARGEST_NOTE:
         raise Malformed("it is too long")
     try:
-        return Note.model_validate_json(data)
-    except ValidationError as error:
-        raise Malformed(error.errors()[0]["msg"]) from error
+        return read(Note, data)
     except ValueError as error:
         raise Malformed(str(error)) from error

@@ -8,25 +8,53 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError
+from msgspec import Meta, structs
 
-from modelward.config.rate_limit import Limit
-from modelward.config.section import Section
+from modelward.config.rate_limit import LARGEST_BURST, Limit, default_burst
+from modelward.config.units import parse_backend_time, parse_duration, parse_rate
 from modelward.fleet.record import Malformed
 from modelward.fleet.store import LARGEST_DOCUMENT
+from modelward.records import Struct, read, written
 
 NAME = "overrides"
 MOST = 128
 LONGEST = 1000
 
-Text = Annotated[str, Field(max_length=LONGEST)]
+Text = Annotated[str, Meta(max_length=LONGEST)]
 Kind = Literal["model", "identity", "breaker"]
 Key = tuple[Kind, str, str]
 
 
-class Entry(Section):
+class OfLimit(Struct, frozen=True, kw_only=True):
+    """A modelward.config.rate_limit.Limit as it is written: rate `1000/s`, or time `500ms/s`; burst: requests, or with
+    time a duration; None: as the configuration has it where none is written."""
+
+    rate: str | None = None
+    time: str | None = None
+    burst: int | str | None = None
+
+    @classmethod
+    def of(cls, limit: Limit) -> Self:
+        return cls(**limit.model_dump(mode="json"))
+
+    @property
+    def limit(self) -> Limit:
+        """Raises ValueError where it is none. Checked here: a server process does not check sections itself."""
+        rate = parse_rate(self.rate) if self.rate is not None else None
+        time = parse_backend_time(self.time) if self.time is not None else None
+        if (rate is None) == (time is None):
+            raise ValueError("a limit has either a rate or a time")
+        burst = self.burst if self.burst is not None else default_burst(rate, time)
+        if time is not None and self.burst is not None:
+            burst = parse_duration(self.burst)
+        elif not isinstance(burst, int) or (time is None and not 1 <= burst <= LARGEST_BURST):
+            raise ValueError(f"{self.burst!r} is no number of requests")
+        return Limit.model_construct(rate=rate, time=time, burst=burst)
+
+
+class Entry(Struct, frozen=True, kw_only=True):
     """kind: whose limit, or a breaker. endpoint, state: of a breaker (modelward.upstream.breaker_override). at: when it
     was said; until: when it is over; stays: until when it is remembered, as long as any word that it took the place of
     would hold. Seconds since 1970. ended: by an operator before its time."""
@@ -34,7 +62,7 @@ class Entry(Section):
     kind: Kind
     name: Text
     endpoint: Text = ""
-    limit: Limit | None = None
+    limit: OfLimit | None = None
     state: Literal["", "open", "closed"] = ""
     at: float = 0.0
     until: float
@@ -53,12 +81,15 @@ class Entry(Section):
 
     def is_as(self, other: Entry | None) -> bool:
         """The same, whenever it was said."""
-        untimed = {"at": 0.0, "stays": 0.0}
-        return other is not None and self.model_copy(update=untimed) == other.model_copy(update=untimed)
+        return other is not None and _untimed(self) == _untimed(other)
 
 
-class Entries(Section):
-    entries: tuple[Entry, ...] = Field(default=(), strict=False)
+def _untimed(entry: Entry) -> Entry:
+    return structs.replace(entry, at=0.0, stays=0.0)
+
+
+class Entries(Struct, frozen=True, kw_only=True):
+    entries: tuple[Entry, ...] = ()
 
 
 Known = Mapping[Key, Entry]
@@ -67,9 +98,7 @@ Known = Mapping[Key, Entry]
 def encoded(known: Known) -> bytes:
     """Of as many as fit, those that end last first: the others end soon."""
     entries = sorted(known.values(), key=lambda each: -each.until)[:MOST]
-    while (
-        len(data := Entries(entries=tuple(entries)).model_dump_json(exclude_defaults=True).encode()) > LARGEST_DOCUMENT
-    ):
+    while len(data := written(Entries(entries=tuple(entries)), defaults=False)) > LARGEST_DOCUMENT:
         entries = entries[: len(entries) // 2]
     return data
 
@@ -79,9 +108,7 @@ def decoded(data: bytes) -> dict[Key, Entry]:
     if len(data) > LARGEST_DOCUMENT:
         raise Malformed("it is too long")
     try:
-        entries = Entries.model_validate_json(data).entries
-    except ValidationError as error:
-        raise Malformed(error.errors()[0]["msg"]) from error
+        entries = tuple(map(_as_written_here, read(Entries, data).entries))
     except ValueError as error:
         raise Malformed(str(error)) from error
     for each in entries:
@@ -90,6 +117,11 @@ def decoded(data: bytes) -> dict[Key, Entry]:
         if (each.kind == "breaker") != bool(each.state) or (each.kind == "breaker") == (each.limit is not None):
             raise Malformed("an entry is of nothing")
     return {each.key: each for each in entries}
+
+
+def _as_written_here(entry: Entry) -> Entry:
+    """`60/m` and `1/s` are one limit. Raises ValueError where its limit is none."""
+    return structs.replace(entry, limit=OfLimit.of(entry.limit.limit)) if entry.limit is not None else entry
 
 
 def joined(one: Known, other: Known, now: float) -> dict[Key, Entry]:
@@ -104,8 +136,8 @@ def later(entry: Entry, other: Entry | None) -> Entry:
     """Of two words on the same."""
     words = [entry, *([other] if other is not None else [])]
     stays = max(each.remembered for each in words)
-    return max(words, key=_order).model_copy(update={"stays": stays})
+    return structs.replace(max(words, key=_order), stays=stays)
 
 
-def _order(entry: Entry) -> tuple[float, bool, str]:
-    return entry.at, entry.ended, entry.model_copy(update={"stays": 0.0}).model_dump_json()
+def _order(entry: Entry) -> tuple[float, bool, bytes]:
+    return entry.at, entry.ended, written(structs.replace(entry, stays=0.0))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from pydantic import ValidationError
+from msgspec import structs
 
-from modelward.config.section import Section
 from modelward.fleet.store import LARGEST_DOCUMENT
 from modelward.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, State, Versions
+from modelward.records import Struct, read, written
 
 MOST_VERSIONS = 256
 LONGEST_NAME = 256
@@ -21,7 +21,7 @@ class Malformed(ValueError):
     """It is no record."""
 
 
-class Record(Section):
+class Record(Struct, frozen=True, kw_only=True):
     """serving: the version that has all requests until one is promoted. approved, taken_back: of this model, as in
     modelward.promotion.state.State. by: the server that has decided."""
 
@@ -34,7 +34,7 @@ class Record(Section):
 
     @property
     def encoded(self) -> bytes:
-        return self.model_dump_json(exclude_defaults=True).encode()
+        return written(self, defaults=False)
 
 
 def record_of(model: str, state: State, by: str) -> Record:
@@ -56,10 +56,8 @@ def decoded(data: bytes) -> Record:
     if len(data) > LARGEST_DOCUMENT:
         raise Malformed("it is too long")
     try:
-        record = Record.model_validate_json(data)
-    except ValidationError as error:
-        raise Malformed(error.errors()[0]["msg"]) from error
-    except ValueError as error:  # such as a surrogate alone
+        record = read(Record, data)
+    except ValueError as error:
         raise Malformed(str(error)) from error
     if fault := _fault(record):
         raise Malformed(fault)
@@ -92,14 +90,14 @@ def _fault(record: Record) -> str:
     return ""
 
 
-def order(promotion: Promotion | None) -> tuple[int, bool, int, int, str]:
+def order(promotion: Promotion | None) -> tuple[int, bool, int, int, bytes]:
     """Of two promotions of a model the larger is obeyed: the one that began later; of one and the same the rollback,
     whatever step the others have gone to; then what was decided later, and what is stricter. A total order, so that all
     servers come to the same whichever record they meet first."""
     if promotion is None:
-        return (-1, False, 0, 0, "")
+        return (-1, False, 0, 0, b"")
     is_out = promotion.phase == "rolled back"
-    return (promotion.began, is_out, promotion.epoch, -promotion.percent, promotion.model_dump_json())
+    return (promotion.began, is_out, promotion.epoch, -promotion.percent, written(promotion))
 
 
 def is_newer(promotion: Promotion | None, than: Promotion | None) -> bool:
@@ -119,4 +117,4 @@ def applied(state: State, model: str, record: Record) -> State:
     out = state.taken_back
     if state.promotions.get(model) == record.promotion and record.taken_back != out.get(model, ()):
         out = {name: each for name, each in {**out, model: record.taken_back}.items() if each}
-    return state.model_copy(update={"approved": {**state.approved, model: approved}, "taken_back": out})
+    return structs.replace(state, approved={**state.approved, model: approved}, taken_back=out)

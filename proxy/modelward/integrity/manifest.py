@@ -6,13 +6,13 @@ Nothing here is trusted before the signature over these bytes is verified (model
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Annotated, Any, BinaryIO, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import msgspec
+from msgspec import Meta, Struct, field
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://model_signing/signature/v1.0"
@@ -23,50 +23,48 @@ MOST_FILES = 10_000
 CHUNK = 1 << 20
 
 Algorithm = Literal["sha256", "blake2b", "blake3"]
-Name = Annotated[str, Field(min_length=1, max_length=4096)]
-Hex = Annotated[str, Field(pattern=r"^([0-9a-f]{2}){32,64}$")]
+Name = Annotated[str, Meta(min_length=1, max_length=4096)]
+Hex = Annotated[str, Meta(pattern=r"\A([0-9a-f]{2}){32,64}\Z")]  # no end of line behind it
 
 
-class _Plain(BaseModel):
-    """What a later version adds to the format is ignored."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-
-class _Subject(_Plain):
+class _Subject(Struct, frozen=True, kw_only=True):
     name: Name
     digest: Mapping[str, Hex]
 
 
-class _Resource(_Plain):
+class _Resource(Struct, frozen=True, kw_only=True):
     name: Name
     digest: Hex
     algorithm: Algorithm
 
 
-class _Serialization(_Plain):
+class _Serialization(Struct, frozen=True, kw_only=True):
     method: Literal["files", "shards"]
     hash_type: Algorithm
     allow_symlinks: bool
-    shard_size: int | None = Field(default=None, gt=0)
-    ignore_paths: tuple[Name, ...] = Field(default=(), strict=False, max_length=MOST_FILES)
+    shard_size: Annotated[int, Meta(gt=0)] | None = None
+    ignore_paths: Annotated[tuple[Name, ...], Meta(max_length=MOST_FILES)] = ()
 
 
-class _Predicate(_Plain):
-    resources: tuple[_Resource, ...] = Field(strict=False, min_length=1, max_length=MOST_FILES)
+class _Predicate(Struct, frozen=True, kw_only=True):
+    resources: Annotated[tuple[_Resource, ...], Meta(min_length=1, max_length=MOST_FILES)]
     serialization: _Serialization
 
 
-class _Statement(_Plain):
-    type: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type")
-    predicate_type: Literal["https://model_signing/signature/v1.0"] = Field(alias="predicateType")
-    subject: tuple[_Subject, ...] = Field(strict=False, min_length=1, max_length=1)
+class _Statement(Struct, frozen=True, kw_only=True):
+    type: Literal["https://in-toto.io/Statement/v1"] = field(name="_type")
+    predicate_type: Literal["https://model_signing/signature/v1.0"] = field(name="predicateType")
+    subject: Annotated[tuple[_Subject, ...], Meta(min_length=1, max_length=1)]
     predicate: _Predicate
 
 
-class _OldStatement(_Plain):
-    type: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type")
-    subject: tuple[_Subject, ...] = Field(strict=False, min_length=1, max_length=MOST_FILES)
+class _OldStatement(Struct, frozen=True, kw_only=True):
+    type: Literal["https://in-toto.io/Statement/v1"] = field(name="_type")
+    subject: Annotated[tuple[_Subject, ...], Meta(min_length=1, max_length=MOST_FILES)]
+
+
+class _Kind(Struct, frozen=True, kw_only=True):
+    predicate_type: Any = field(name="predicateType", default="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +117,13 @@ class Manifest:
 def parse(payload: bytes) -> Manifest:
     """The manifest in the payload of a signature. Raises ValueError with words."""
     try:
-        document = json.loads(payload)
-    except (ValueError, RecursionError) as error:
+        if msgspec.json.decode(payload, type=_Kind).predicate_type == OLD_PREDICATE:
+            return _old(msgspec.json.decode(payload, type=_OldStatement))
+        statement = msgspec.json.decode(payload, type=_Statement)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"its statement is no OMS statement: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"its statement is no JSON: {error}") from None
-    try:
-        if isinstance(document, dict) and document.get("predicateType") == OLD_PREDICATE:
-            return _old(_OldStatement.model_validate(document))
-        statement = _Statement.model_validate(document)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"its statement is no OMS statement: {where}: {first['msg']}") from None
     serialization, resources = statement.predicate.serialization, statement.predicate.resources
     if any(each.algorithm != serialization.hash_type for each in resources):
         raise ValueError("its digests are of another kind than it says")
@@ -152,9 +146,10 @@ def parse(payload: bytes) -> Manifest:
 
 def _old(statement: _OldStatement) -> Manifest:
     """Each file is a subject."""
+    if any("sha256" not in each.digest for each in statement.subject):
+        raise ValueError("its statement is no OMS statement: a subject has no digest sha256")
     resources = [
-        _Resource(name=each.name, digest=each.digest.get("sha256", ""), algorithm="sha256")
-        for each in statement.subject
+        _Resource(name=each.name, digest=each.digest["sha256"], algorithm="sha256") for each in statement.subject
     ]
     root = hashlib.sha256(b"".join(bytes.fromhex(each.digest) for each in resources)).hexdigest()
     return Manifest(_whole(tuple(resources)), "sha256", f"sha256:{root}")

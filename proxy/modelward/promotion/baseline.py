@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 
+from msgspec import structs
+
 from modelward.audit.recorder import Recorder
 from modelward.config.schema import Config
 from modelward.models.approved import is_guarded, settled
@@ -39,7 +41,7 @@ class Baseline:
         taken_back = _taken_back(config, state, weights) if approved is not None else {}
         if (approved, taken_back) == (state.approved, state.taken_back):
             return state
-        after = state.model_copy(update={"approved": approved, "taken_back": taken_back})
+        after = structs.replace(state, approved=approved, taken_back=taken_back)
         if approved is None or state.approved is not None:
             return after
         taken = {

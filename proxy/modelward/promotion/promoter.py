@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from msgspec import structs
+
 from modelward.audit.recorder import NoTrail, Recorder
 from modelward.config.promotion import PromotionSettings
 from modelward.config.schema import Config
@@ -201,7 +203,7 @@ class Promoter:
         async with self._changing:
             check_reason(model, why)
             promotion = self._standing.to_take_back(model, self._clock())
-            promotion = promotion.model_copy(update={"proposal": proposal})
+            promotion = structs.replace(promotion, proposal=proposal)
             return await self._take_back(model, promotion, "asked", why, actor)
 
     async def watch(self) -> None:
@@ -304,7 +306,7 @@ class Promoter:
             "without": tuple(sorted({*promotion.without, *wanted.without})),
             "proposal": wanted.proposal,
         }
-        after = promotion.model_copy(update=update)
+        after = structs.replace(promotion, **update)
         if wanted.auto and not wanted.force:
             return await self._change(model, after, GOES_ON, wanted.actor, wanted.why, since=promotion.since)
         if found := await self._fails(model, promotion, self._server.arms(model)):
@@ -325,7 +327,7 @@ class Promoter:
     async def _go_on(
         self, model: str, promotion: Promotion, actor: str, why: str, *, forced: bool = False
     ) -> Promotion:
-        after = promotion.model_copy(update={"step": promotion.step + 1, "forced": forced})
+        after = structs.replace(promotion, step=promotion.step + 1, forced=forced)
         changed = await self._change(model, after, f"{after.percent} %", actor, why)
         self._judge.step(model)
         return changed
@@ -333,7 +335,7 @@ class Promoter:
     async def _finish(
         self, model: str, promotion: Promotion, actor: str, why: str, *, forced: bool = False
     ) -> Promotion:
-        done = promotion.model_copy(update={"phase": "done", "forced": forced})
+        done = structs.replace(promotion, phase="done", forced=forced)
         after = await self._change(model, done, "promoted", actor, why)
         self.ended[model, "done", ""] += 1
         return after
@@ -344,7 +346,7 @@ class Promoter:
         why = "; ".join(filter(None, (why[: LONGEST_REASON - len(words) - 2], words)))
         update = {"phase": "rolled back", "before": left or promotion.before, "since": self._clock(), "forced": False}
         update |= taken_back_after(promotion, self.state.promotions.get(model), self.fleet.replica)
-        after = promotion.model_copy(update=update)
+        after = structs.replace(promotion, **update)
         event = self._event(model, after, "rolled back", actor, why)
         if actor == ITSELF:
             self._tell(event, promotion, self.known(model), bound)
@@ -364,7 +366,7 @@ class Promoter:
         self, model: str, promotion: Promotion, what: str, actor: str, why: str = "", *, since: float | None = None
     ) -> Promotion:
         """Kept first: what a restart would not know of is not begun. since: now, unless the step stays."""
-        after = promotion.model_copy(update={"since": self._clock() if since is None else since})
+        after = structs.replace(promotion, since=self._clock() if since is None else since)
         event, digest = self._event(model, after, what, actor, why), self._standing.digest(model, after.version)
         approved = self.state.with_approved(model, after.version, digest)
         after = await self.fleet.agreed(model, after, event, approved.with_promotion(model, after, event))

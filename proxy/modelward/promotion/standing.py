@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from msgspec import structs
+
 from modelward.models.weights import primary
 from modelward.promotion.asked import PromotedServer, check_decided, configured, no_such_model, refused
 from modelward.promotion.state import Promotion, Shares, State
@@ -103,17 +105,17 @@ class Standing:
         update: dict[str, Any] = {"digests": self.hashes(model, promotion.version, promotion.before), "forced": False}
         if promotion.version in changed:
             update["step"] = 0
-        return promotion.model_copy(update=update), why
+        return structs.replace(promotion, **update), why
 
     def held_back(self) -> State:
         """The state, without promotions under way of versions whose files are others here: these are not judged."""
         state = self._state()
         held = {
-            model: promotion.model_copy(update={"phase": "rolled back"})
+            model: structs.replace(promotion, phase="rolled back")
             for model, promotion in state.promotions.items()
             if promotion.phase == "stepping" and promotion.version in self.other_files(model, promotion)
         }
-        return state.model_copy(update={"promotions": {**state.promotions, **held}}) if held else state
+        return structs.replace(state, promotions={**state.promotions, **held}) if held else state
 
     def left(self, model: str, promotion: Promotion) -> tuple[Shares, str]:
         return left(self._server, self._state(), model, promotion)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from msgspec import structs
 
-from modelward.config.section import Section
+from modelward.records import Struct
 
 MOST_EVENTS = 1000
 MOST_NOTES = 200
@@ -18,14 +18,10 @@ LONGEST_REASON = 500
 PARTS = 10_000
 
 Shares = Mapping[str, int]
-Versions = Annotated[tuple[str, ...], Field(strict=False)]
+Versions = tuple[str, ...]
 
 
-def _but(fields: dict[str, object], without: tuple[str, ...]) -> dict[str, object]:
-    return {key: value for key, value in fields.items() if key not in without}
-
-
-class Promotion(Section):
+class Promotion(Struct, frozen=True, kw_only=True):
     """The last one of a model. Times are seconds since 1970."""
 
     version: str
@@ -33,7 +29,7 @@ class Promotion(Section):
     """What each version had when it began, and has again when it is taken back."""
     configured: Shares | None
     """`versions:` of the configuration when it began. Where that says something else by now, it is obeyed."""
-    steps: tuple[int, ...] = Field(strict=False)
+    steps: tuple[int, ...]
     """Per cent."""
     step: int = 0
     """Index of the present one."""
@@ -44,9 +40,9 @@ class Promotion(Section):
     """Of the present step, or of the end."""
     forced: bool = False
     """The present step was asked for although not every bound was decided."""
-    digests: Mapping[str, str] = Field(default_factory=dict)
+    digests: Mapping[str, str] = {}
     """SHA-256 of the files of the versions that had requests when it began: what was judged is what is promoted."""
-    without: tuple[str, ...] = Field(default=(), strict=False)
+    without: tuple[str, ...] = ()
     """Guards of the version before that this one may lack: profile, canary."""
     proposal: int = 0
     """Number of the proposal that was executed in it last; 0 for none."""
@@ -57,10 +53,9 @@ class Promotion(Section):
     on: str = ""
     """The server of the fleet that decided last. Numbers of proposals are each server's own."""
 
-    @model_serializer(mode="wrap")
-    def _without_unused(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """The release before knows neither proposals nor fleets, and reads what has none."""
-        return _but(write(self), tuple(key for key in ("proposal", "epoch", "began", "on") if not getattr(self, key)))
+    def left_out(self) -> tuple[str, ...]:
+        """Earlier releases know neither proposals nor fleets, and read what has none."""
+        return tuple(key for key in ("proposal", "epoch", "began", "on") if not getattr(self, key))
 
     @property
     def percent(self) -> int:
@@ -70,7 +65,7 @@ class Promotion(Section):
     def is_as(self, other: Promotion | None) -> bool:
         """The same, whatever its epoch and whoever decided."""
         unnumbered = {"epoch": 0, "began": 0, "on": ""}
-        return other is not None and self.model_copy(update=unnumbered) == other.model_copy(update=unnumbered)
+        return other is not None and structs.replace(self, **unnumbered) == structs.replace(other, **unnumbered)
 
     @property
     def words(self) -> str:
@@ -88,7 +83,7 @@ class Promotion(Section):
         return {**shares, self.version: PARTS - left}
 
 
-class Event(Section):
+class Event(Struct, frozen=True, kw_only=True):
     """Something that was done, who asked for it, and why. model, version: empty for a reload or restart."""
 
     at: float
@@ -106,23 +101,22 @@ ITSELF = "modelward"
 """The actor of what the server decides."""
 
 
-class State(Section):
+class State(Struct, frozen=True, kw_only=True):
     """promotions: by model. events: of all of them and of operators, the newest last."""
 
-    promotions: Mapping[str, Promotion] = Field(default_factory=dict)
-    serving: Mapping[str, str] = Field(default_factory=dict)
+    promotions: Mapping[str, Promotion] = {}
+    serving: Mapping[str, str] = {}
     """By model the version that has all requests until one is promoted: of models whose new versions wait for that, and
     of those whose promotions were lost."""
-    events: tuple[Event, ...] = Field(default=(), strict=False)
+    events: tuple[Event, ...] = ()
     approved: Mapping[str, Mapping[str, str]] | None = None
     """Versions that were approved, with the digest of their files (modelward.models.approved)."""
-    taken_back: Mapping[str, Versions] = Field(default_factory=dict)
+    taken_back: Mapping[str, Versions] = {}
     """Of these the versions that were taken back and not promoted since."""
 
-    @model_serializer(mode="wrap")
-    def _without_unused(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """The release before knows no approvals, and reads what has none."""
-        return _but(write(self), () if self.approved is not None else ("approved", "taken_back"))
+    def left_out(self) -> tuple[str, ...]:
+        """Earlier releases know no approvals, and read what has none."""
+        return () if self.approved is not None else ("approved", "taken_back")
 
     @property
     def may_answer(self) -> Mapping[str, Mapping[str, str]] | None:
@@ -145,7 +139,7 @@ class State(Section):
 
     def with_promotion(self, model: str, promotion: Promotion, event: Event) -> State:
         serving = {name: version for name, version in self.serving.items() if name != model}
-        kept = self.model_copy(update={"promotions": {**self.promotions, model: promotion}, "serving": serving})
+        kept = structs.replace(self, promotions={**self.promotions, model: promotion}, serving=serving)
         return kept._with_taken_back(model, promotion).with_event(event)
 
     def _with_taken_back(self, model: str, promotion: Promotion) -> State:
@@ -156,7 +150,7 @@ class State(Section):
         # a share that it has again is as it was approved
         is_out = promotion.phase == "rolled back" and not promotion.before.get(version)
         out = {**self.taken_back, model: (*others, version) if is_out else others}
-        return self.model_copy(update={"taken_back": {name: versions for name, versions in out.items() if versions}})
+        return structs.replace(self, taken_back={name: versions for name, versions in out.items() if versions})
 
     def with_approved(self, model: str, version: str, digest: str) -> State:
         """From now on this version may answer, with these files and no others."""
@@ -164,14 +158,14 @@ class State(Section):
             return self
         known = (self.may_answer or {}).get(model, {}).get(version, digest)
         versions = {**self.approved.get(model, {}), version: known}
-        return self.model_copy(update={"approved": {**self.approved, model: versions}})
+        return structs.replace(self, approved={**self.approved, model: versions})
 
     def with_serving(self, serving: Mapping[str, str], event: Event) -> State:
-        return self.model_copy(update={"serving": {**self.serving, **serving}}).with_event(event)
+        return structs.replace(self, serving={**self.serving, **serving}).with_event(event)
 
     def with_event(self, event: Event) -> State:
         events = [*self.events, event]
         notes = [each for each in events if not each.model]
         if len(notes) > MOST_NOTES:
             events.remove(notes[0])
-        return self.model_copy(update={"events": tuple(events[-MOST_EVENTS:])})
+        return structs.replace(self, events=tuple(events[-MOST_EVENTS:]))

@@ -13,12 +13,11 @@ from collections.abc import Callable
 from math import inf
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from modelward.atomic_file import replace_file
 from modelward.bounded_file import read_regular
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.state import State
+from modelward.records import read, written
 
 log = logging.getLogger("modelward.promotion")
 
@@ -87,7 +86,7 @@ class Store:
         """Raises ProblemsFound, and then nothing has changed."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            text = state.model_dump_json(indent=1) + "\n"
+            text = written(state, indent=1) + b"\n"
             replace_file(self.folder / FILE, text)
             replace_file(self.folder / COPY, text)
         except OSError as error:
@@ -138,15 +137,13 @@ class Store:
         """What a file says; nothing where there is none; or why it says nothing."""
         file = self.folder / name
         try:
-            return State.model_validate_json(read_regular(file, LARGEST_FILE)), None
+            return read(State, read_regular(file, LARGEST_FILE)), None
         except (FileNotFoundError, NotADirectoryError):
             return None, None
         except OSError as error:
             why = error.strerror or str(error)
             how = "Let the server read it, or set state to another folder"
             raise ProblemsFound([Problem("the state cannot be read", str(file), why, how)]) from error
-        except ValidationError as error:
-            return None, _no_state(file, error.errors()[0]["msg"])
         except ValueError as error:
             return None, _no_state(file, str(error))
 

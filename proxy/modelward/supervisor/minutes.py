@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import structs
+
 from modelward.audit.record import Record, automatic
 from modelward.limits.callers import Caller, Unwanted
 
@@ -61,7 +63,7 @@ def summaries(before: Counted, now: Counted) -> Iterator[Record]:
 
 def _summary(verb: str, figures: Mapping[str, Any]) -> Record:
     kept = {name: each for name, each in figures.items() if each}
-    return automatic(verb, figures=kept).model_copy(update={"kind": "summary"})
+    return structs.replace(automatic(verb, figures=kept), kind="summary")
 
 
 def _since(before: Counts, now: Counts) -> dict[str, int]:

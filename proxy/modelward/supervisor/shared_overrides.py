@@ -6,10 +6,12 @@ import logging
 import time
 from collections.abc import Callable
 
+from msgspec import structs
+
 from modelward.admin.operator import NotNow
 from modelward.audit.record import automatic
 from modelward.audit.recorder import Recorder
-from modelward.fleet.overrides import NAME, Entry, Key, decoded, encoded, joined, later
+from modelward.fleet.overrides import NAME, Entry, Key, OfLimit, decoded, encoded, joined, later
 from modelward.limits.temporary import TemporaryLimit
 from modelward.supervisor.breaker_overrides import BreakerOverrides
 from modelward.supervisor.temporary_limits import TemporaryLimits
@@ -43,10 +45,10 @@ class SharedOverrides:
         now, held = self._clock(), self._held()
         for key, entry in held.items():
             if not entry.is_as(self._seen.get(key)):
-                self._said(entry.model_copy(update={"at": now}))
+                self._said(structs.replace(entry, at=now))
         for key, entry in self._seen.items():
             if key not in held and entry.until > now:
-                self._said(entry.model_copy(update={"at": now, "ended": True}))
+                self._said(structs.replace(entry, at=now, ended=True))
         self._seen = held
 
     async def reconcile(self, data: bytes | None) -> bytes | None:
@@ -58,7 +60,7 @@ class SharedOverrides:
             here = self._seen.get(key)
             over = entry.ended or entry.until <= self._clock()
             if (here is not None) if over else not entry.is_as(here):
-                await self._follow(entry.model_copy(update={"ended": over}))
+                await self._follow(structs.replace(entry, ended=over))
         self._seen = self._held()
         return encoded(self._known) if self._known != theirs else None
 
@@ -73,7 +75,8 @@ class SharedOverrides:
                 followed = await self._breakers.follow(override, ended=entry.ended)
             else:
                 assert entry.limit is not None
-                limit = TemporaryLimit(entry.kind, entry.name, entry.limit, entry.until, entry.by, entry.reason)
+                allowed = entry.limit.limit
+                limit = TemporaryLimit(entry.kind, entry.name, allowed, entry.until, entry.by, entry.reason)
                 followed = await self._limits.follow(limit, ended=entry.ended)
         except NotNow:  # it starts or ends
             return
@@ -89,7 +92,14 @@ class SharedOverrides:
 
     def _held(self) -> dict[Key, Entry]:
         limits = [
-            Entry(kind=each.kind, name=each.name, limit=each.limit, until=each.until, by=each.by, reason=each.reason)
+            Entry(
+                kind=each.kind,
+                name=each.name,
+                limit=OfLimit.of(each.limit),
+                until=each.until,
+                by=each.by,
+                reason=each.reason,
+            )
             for each in self._limits.limits.values()
         ]
         breakers = [

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from msgspec import structs
 
 from modelward.approvals.book import MOST_ENDED, MOST_OF_ONE, MOST_OPEN, MOST_UNREVIEWED, Book
 from modelward.approvals.proposal import Approval, Ask, Proposal
 from modelward.audit.record import ITSELF, Actor
 from modelward.problem import ProblemsFound
+from modelward.records import read, written
 
 ADA, BOB, EVE = (Actor(name=name, proof="certificate") for name in ("ada", "bob", "eve"))
 ADA_BY_TOKEN = Actor(name="ada", proof="token", issuer="https://issuer")
@@ -109,7 +111,7 @@ def test_an_open_proposal_is_not_made_again_and_a_number_never_comes_twice() -> 
         book.proposed(ask(), BOB, 1.0, seconds=LIFE, needed=1, person=person)
     book = book.rejected(1, BOB, 1.0, "no").proposed(ask(), BOB, 2.0, seconds=LIFE, needed=1, person=person)
     assert [each.number for each in book.proposals] == [1, 2]
-    lost = book.model_copy(update={"proposals": ()})
+    lost = structs.replace(book, proposals=())
     with pytest.raises(ProblemsFound, match="ended long ago"):
         lost.find(1)
     with pytest.raises(ProblemsFound, match="there is no such proposal"):
@@ -226,7 +228,7 @@ class FourEyes(RuleBasedStateMachine):
 
     @rule()
     def crash(self) -> None:
-        self.book = Book.model_validate_json(self.book.model_dump_json(exclude_defaults=True))
+        self.book = read(Book, written(self.book, defaults=False))
 
     @invariant()
     def no_proposal_is_executed_without_others(self) -> None:
@@ -253,7 +255,7 @@ def test_a_diff_that_was_cut_is_approved_by_a_signature_only() -> None:
     book = Book().proposed(ask(cut=True), ADA, 0.0, seconds=LIFE, needed=1, person=person)
     with pytest.raises(ProblemsFound, match="its diff is too long to be shown whole"):
         book.approved(1, approval(BOB), person)
-    signed = approval(BOB).model_copy(update={"signed": True})
+    signed = structs.replace(approval(BOB), signed=True)
     assert only(book.approved(1, signed, person)).state == "executing"
 
 
@@ -276,5 +278,5 @@ def test_files_that_an_operator_has_claimed_or_an_approver_has_signed_need_no_mo
     with pytest.raises(ProblemsFound, match="ada has proposed it"):
         claimed.approved(1, approval(ADA), person)
     assert only(claimed.approved(1, approval(BOB), person)).state == "executing"
-    signed = approval(BOB).model_copy(update={"signed": True})
+    signed = structs.replace(approval(BOB), signed=True)
     assert only(found().approved(1, signed, person)).state == "executing"

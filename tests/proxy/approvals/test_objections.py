@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import structs
 
 from modelward.approvals.approved import Approved
 from modelward.approvals.book import Book
@@ -16,6 +17,7 @@ from modelward.approvals.signatures import approvers, public_line, sign
 from modelward.audit.record import ITSELF, Actor
 from modelward.config.schema import Config
 from modelward.config.settings_files import MAIN, SettingsFiles
+from modelward.records import read, written
 
 ADA, BOB, DAN = (Actor(name=name) for name in ("ada", "bob", "dan"))
 KEYS = {name: Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n, name in enumerate(("ada", "bob"), 1)}
@@ -111,8 +113,7 @@ def test_objections_are_bounded_and_kept_in_the_file_of_proposals(files: Files) 
     assert (found.after("configuration 9", asked=True), found.after("configuration 9", asked=False)) == (10.0, inf)
     both = files.now(b"hers", b"new")
     book = files.proposed(Book(), both, ADA)
-    written = book.model_copy(update={"objections": found}).model_dump_json(exclude_defaults=True)
-    kept = Book.model_validate_json(written)
+    kept = read(Book, written(structs.replace(book, objections=found), defaults=False))
     assert kept.objections == found
     assert kept.proposals[0].ask.files == (file_of(MODEL, b"new"), file_of(MAIN, b"hers"))
     assert not book.withdrawn(1, ADA, NOW, "", str).proposals[0].ask.files, "an ended proposal is small"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from modelward.audit import retaining, retention
 from modelward.audit.files import LogReader, LogWriter, remove_bundles
@@ -49,7 +50,7 @@ class Server:
         monkeypatch.setattr(retaining, "now", lambda: self.now)
 
     async def confirm(self, told: Record) -> int:
-        return self.log.append([told.model_copy(update={"at": self.now})])
+        return self.log.append([structs.replace(told, at=self.now)])
 
     async def settle(self, told: Record) -> bool:
         raise NotImplementedError
@@ -141,7 +142,7 @@ def test_removals_go_on_and_older_ones_may_go_too(server: Server, folder: Path) 
         server.retain(at_hour=hour)
         hour += 240
         at = server.now
-        server.log.append([record(0).model_copy(update={"at": at, "model": "later"}) for _ in range(60)])
+        server.log.append([structs.replace(record(0), at=at, model="later") for _ in range(60)])
     found = removed(server.log.reader())
     assert sum(records for records, _ in found) >= OLD // TILE * TILE
     assert held(folder) == set()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import pytest
+from msgspec import structs
 
 from modelward.audit.action import NotDone, recorded
 from modelward.audit.files import CHECKPOINT, LogReader, LogWriter
@@ -333,7 +334,7 @@ async def test_what_was_done_for_a_proposal_is_read_back(store: Store) -> None:
         await trail.told_of(7, "promote", now())
     await trail.start()
     began = now()
-    await trail.confirm(human("promote", ALICE, proposal=7).model_copy(update={"at": began - timedelta(hours=1)}))
+    await trail.confirm(structs.replace(human("promote", ALICE, proposal=7), at=began - timedelta(hours=1)))
     for fields in ({"proposal": 7}, {"proposal": 8}, {"proposal": 7, "server": "other"}, {"proposal": 7, "of": 1}):
         await trail.confirm(human("promote", ALICE, **fields))
     await trail.confirm(human("proposal.approve", ALICE, proposal=7))

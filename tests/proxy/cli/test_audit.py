@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from modelward.audit import key
 from modelward.audit.files import CHECKPOINT, HISTORY, LogWriter
@@ -27,7 +28,7 @@ BEGAN = datetime(2026, 11, 29, 9, 0, tzinfo=UTC)
 
 
 def at(record: Record, minute: int) -> Record:
-    return record.model_copy(update={"at": BEGAN + timedelta(minutes=minute)})
+    return structs.replace(record, at=BEGAN + timedelta(minutes=minute))
 
 
 RECORDS = [

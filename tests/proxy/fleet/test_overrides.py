@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward.config.rate_limit import Limit
-from modelward.fleet.overrides import MOST, Entry, decoded, encoded, joined
+from modelward.fleet.overrides import MOST, Entry, OfLimit, decoded, encoded, joined
 from modelward.fleet.record import Malformed
 
-LIMIT = Limit.model_validate({"rate": "1/h", "burst": 1})
+LIMIT = OfLimit(rate="1/h", burst=1)
 
 
 def limit(name: str = "m", at: float = 1.0, until: float = 100.0, *, ended: bool = False) -> Entry:
@@ -66,6 +66,12 @@ def test_no_more_are_written_than_are_read() -> None:
         {"kind": "breaker", "name": "m", "until": 5.0},
         {"kind": "breaker", "name": "m", "state": "open", "until": 5.0, "limit": {"rate": "1/h", "burst": 1}},
         {"kind": "model", "name": "m", "until": 5.0, "limit": {"burst": 1}},
+        {"kind": "model", "name": "m", "until": 5.0, "limit": {"rate": "1/h", "time": "1s/s", "burst": 1}},
+        {"kind": "model", "name": "m", "until": 5.0, "limit": {"rate": "1/h", "burst": "1s"}},
+        {"kind": "model", "name": "m", "until": 5.0, "limit": {"rate": "1/h", "burst": 0}},
+        {"kind": "model", "name": "m", "until": 5.0, "limit": {"rate": "1/h", "burst": 2**31}},
+        {"kind": "model", "name": "m", "until": 5.0, "limit": {"time": "1s/s", "burst": 1}},
+        {"kind": "model", "name": "m", "until": 5.0, "limit": {"rate": "1/h", "other": 1}},
         {"kind": "model", "name": "m", "until": 5.0, "limit": {"rate": "-1/h", "burst": 1}},
         {"kind": "model", "name": "m\n", "until": 5.0, "limit": {"rate": "1/h", "burst": 1}},
         {"kind": "model", "name": "m" * 2000, "until": 5.0, "limit": {"rate": "1/h", "burst": 1}},
@@ -75,6 +81,37 @@ def test_no_more_are_written_than_are_read() -> None:
 def test_an_entry_of_nothing_is_refused(entry: dict[str, object]) -> None:
     with pytest.raises(Malformed):
         decoded(json.dumps({"entries": [entry]}).encode())
+
+
+@pytest.mark.parametrize(
+    ("told", "held"),
+    [
+        ({"rate": "60/m", "burst": 3}, {"rate": "1/s", "burst": 3}),
+        ({"rate": "100/s"}, {"rate": "100/s", "burst": 10}),
+        ({"time": "2s/s", "burst": "1000ms"}, {"time": "2s/s", "burst": "1s"}),
+    ],
+)
+def test_a_limit_is_the_same_however_another_server_has_written_it(
+    told: dict[str, object], held: dict[str, object]
+) -> None:
+    entry = {"kind": "model", "name": "m", "until": 5.0}
+    data = json.dumps({"entries": [entry | {"limit": told}]}).encode()
+    (found,) = decoded(data).values()
+    assert found.limit == OfLimit(**held)
+    limit = Limit.model_validate(told)
+    assert found.limit.limit.native == limit.native
+    assert OfLimit.of(limit) == found.limit
+
+
+UNITS = st.sampled_from("smh")
+NUMBERS = st.floats(4, 1e6).map("{:.6f}".format)
+
+
+@given(st.builds("{}/{}".format, NUMBERS, UNITS) | st.builds("{}ms/{}".format, NUMBERS, UNITS))
+def test_what_holds_after_a_limit_was_heard_is_that_limit(text: str) -> None:
+    heard = OfLimit(**{"time" if "ms" in text else "rate": text})
+    held = OfLimit.of(heard.limit)
+    assert OfLimit.of(held.limit) == held, "otherwise it would be followed again at every look"
 
 
 @given(st.binary(max_size=100))

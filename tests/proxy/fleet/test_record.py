@@ -8,6 +8,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from modelward.fleet.record import Malformed, Record, applied, decoded, is_newer, order, record_of
 from modelward.promotion.state import Event, Promotion, State
@@ -17,7 +18,7 @@ EVENT = Event(at=1.0, model="m", version="3", what="25 %")
 
 def promotion(began: int = 1, epoch: int = 1, phase: str = "stepping", step: int = 0) -> Promotion:
     values = {"version": "3", "before": {"2": 1}, "configured": None, "steps": (25, 100), "since": 5.0}
-    return Promotion.model_validate(values | {"began": began, "epoch": epoch, "phase": phase, "step": step})
+    return Promotion(**values, began=began, epoch=epoch, phase=phase, step=step)
 
 
 def state_of(each: Promotion) -> State:
@@ -49,7 +50,7 @@ def test_all_servers_come_to_the_same_promotion_whichever_they_hear_of_first(
 
 @given(PROMOTIONS, PROMOTIONS)
 def test_a_rollback_is_undone_by_no_step_of_its_promotion(one: Promotion, other: Promotion) -> None:
-    out = one.model_copy(update={"phase": "rolled back"})
+    out = structs.replace(one, phase="rolled back")
     if other.phase != "rolled back" and other.began <= out.began:
         assert is_newer(out, other)
 
@@ -63,16 +64,14 @@ def test_what_a_server_has_promoted_before_it_was_in_a_fleet_gives_way() -> None
 
 
 def test_a_record_is_read_as_it_was_written() -> None:
-    state = state_of(promotion()).model_copy(
-        update={"approved": {"m": {"3": "sha256:00"}}, "taken_back": {"m": ("1",)}}
-    )
+    state = structs.replace(state_of(promotion()), approved={"m": {"3": "sha256:00"}}, taken_back={"m": ("1",)})
     record = record_of("m", state, "a")
     assert decoded(record.encoded) == record
     assert applied(State(approved={}), "m", record).approved == {"m": {"3": "sha256:00"}}
 
 
 def test_approvals_count_only_where_a_server_needs_them() -> None:
-    record = record_of("m", state_of(promotion()).model_copy(update={"approved": {"m": {"3": "sha256:00"}}}), "a")
+    record = record_of("m", structs.replace(state_of(promotion()), approved={"m": {"3": "sha256:00"}}), "a")
     assert applied(State(), "m", record).approved is None
 
 

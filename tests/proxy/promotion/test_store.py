@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from modelward.problem import ProblemsFound
 from modelward.promotion.state import LONGEST_REASON, MOST_EVENTS, State
@@ -30,7 +31,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 def test_the_fullest_state_can_be_read_again(tmp_path: Path) -> None:
     full = WRITTEN
     wide = "\N{GRINNING FACE}"
-    event = BEGUN.model_copy(update={"model": wide * 128, "why": wide * LONGEST_REASON, "actor": wide * 200})
+    event = structs.replace(BEGUN, model=wide * 128, why=wide * LONGEST_REASON, actor=wide * 200)
     for _ in range(MOST_EVENTS):
         full = full.with_event(event)
     Store(tmp_path).save(full)
