@@ -33,10 +33,10 @@ EVIDENCE = [f"{strength} {signal}" for signal in SIGNALS for strength in ("stron
 FLAGS = {"not a number": 1, "out of range": 2, "unknown category": 4}  # modelward_native/score/score.h
 CLEAN, QUARANTINE = "clean", "quarantine"
 # In the order of what a byte may be.
-CALLER_NAMES = [CALLERS.get(each, "token") for each in range(256)]
-ANSWERED_BY_NAMES = [ANSWERED_BY.get(each) for each in range(256)]
+CALLER_NAMES = pa.array([CALLERS.get(each, "token") for each in range(256)])
+ANSWERED_BY_NAMES = pa.array([ANSWERED_BY.get(each) for each in range(256)], pa.string())
 REASONS = [name for name, *_ in table()]
-REASON_NAMES = [REASONS[each] if 0 < each < len(REASONS) else None for each in range(256)]
+REASON_NAMES = pa.array([REASONS[each] if 0 < each < len(REASONS) else None for each in range(256)], pa.string())
 ARROW = {
     "BOOL": pa.bool_(), "UINT8": pa.uint8(), "UINT16": pa.uint16(), "UINT32": pa.uint32(), "UINT64": pa.uint64(),
     "INT8": pa.int8(), "INT16": pa.int16(), "INT32": pa.int32(), "INT64": pa.int64(), "FP16": pa.float32(),
@@ -135,7 +135,7 @@ class Columns:
         ends = np.arange(n + 1) * evidence.shape[1]
         return by_request | {
             "time": pa.array(((requests["at"] + batch.clock) // 1000)[of], pa.timestamp("us", "UTC")),
-            "model_digest": pa.array([self.source.digest or None], pa.string()).take(pa.array(np.zeros(n, np.int64))),
+            "model_digest": pa.repeat(pa.scalar(self.source.digest or None, pa.string()), n),
             "row": batch.rows["row"],
             "rows": requests["total_rows"][of],
             "score": _nullable(batch.score),

@@ -28,6 +28,9 @@ from modelward.atomic_file import replacing
 
 SUFFIX = ".parquet"
 SHARED = ""  # owner of a file with rows of several identities
+LARGEST_DICTIONARY = 64 << 10
+"""Bytes of a column's distinct values from which on it has no dictionary. Most numbers are distinct: a dictionary of
+them takes longer than all else of a file, and makes it larger."""
 NAME = re.compile(r"\d{6}-[0-9a-f]{8}-([0-9a-f]{16})" + re.escape(SUFFIX))
 LEFTOVER_SECONDS = 3600.0  # from which on a file that was not finished is nobody's any more
 
@@ -62,7 +65,7 @@ def write(root: Path, of: Partition, table: pa.Table, owner: str = SHARED) -> Pa
     name = f"{datetime.now(UTC):%H%M%S}-{secrets.token_hex(4)}"
     file = folder / (name + (f"-{owner}" if owner else "") + SUFFIX)
     with replacing(file) as out:
-        pq.write_table(table, out, compression="zstd")
+        pq.write_table(table, out, compression="zstd", dictionary_pagesize_limit=LARGEST_DICTIONARY)
     return file
 
 

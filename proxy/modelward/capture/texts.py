@@ -23,9 +23,9 @@ def hexadecimal(values: npt.NDArray[Any], known: Mask | None = None) -> pa.Array
     return pa.Array.from_buffers(pa.string(), len(values), [valid, pa.py_buffer(offsets), pa.py_buffer(digits)])
 
 
-def chosen(names: Sequence[str | None], codes: npt.NDArray[Any]) -> pa.Array:
+def chosen(names: pa.Array, codes: npt.NDArray[Any]) -> pa.Array:
     """names[code] of each code."""
-    return pa.array(names, pa.string()).take(pa.array(codes))
+    return names.take(pa.array(codes))
 
 
 def decoded(texts: Sequence[bytes]) -> pa.Array:
@@ -45,4 +45,4 @@ def joined(words: Mapping[str, Mask], rows: int) -> pa.Array:
         codes |= holds.astype(np.int64) << i
     found, codes = np.unique(codes, return_inverse=True)
     told = [" ".join(word for i, word in enumerate(words) if code >> i & 1) for code in found.tolist()]
-    return chosen(told, codes)
+    return chosen(pa.array(told, pa.string()), codes)

@@ -89,8 +89,10 @@ def tolerant(tables: Doubles, tolerance: float) -> Doubles:
 
 def level_of(rank: Doubles) -> npt.NDArray[np.uint8]:
     """Levels of ranks in [0, 1]."""
-    inner = np.minimum((rank * EQUAL).astype(np.uint8), EQUAL - 1) + 1
-    return np.where(rank < TAIL, 0, np.where(rank >= 1.0 - TAIL, LEVELS - 1, inner)).astype(np.uint8)
+    levels = np.minimum((rank * EQUAL).astype(np.uint8), EQUAL - 1) + np.uint8(1)
+    levels[rank >= 1.0 - TAIL] = LEVELS - 1
+    levels[rank < TAIL] = 0
+    return levels
 
 
 class LearntBets:

@@ -43,16 +43,19 @@ class Ranks:
         each = self._histograms(grouped)
         before = np.cumsum(each, axis=0) - each + self.counts
         lower = np.cumsum(before, axis=2) - before
-        at = np.minimum(grouped, BINS - 1).astype(np.intp).transpose(0, 2, 1)
-        below += np.take_along_axis(lower, at, 2).transpose(0, 2, 1)
-        same += np.take_along_axis(before, at, 2).transpose(0, 2, 1)
-        total = self.counts.sum(axis=1) + np.maximum((padded != UNSEEN).cumsum(axis=0), 1)
-        rank = below.reshape(-1, signals) + self._rng.random((groups * GROUP, signals)) * (
-            same.reshape(-1, signals) + 1
-        )
+        at = np.minimum(grouped, BINS - 1) + np.arange(groups)[:, None, None] * (signals * BINS)
+        at += np.arange(signals) * BINS
+        below = below.reshape(-1, signals)[:rows] + lower.take(at).reshape(-1, signals)[:rows]
+        same = same.reshape(-1, signals)[:rows] + before.take(at).reshape(-1, signals)[:rows]
+        unseen = bins == UNSEEN
+        seen = (~unseen).cumsum(axis=0) if unseen.any() else np.arange(1, rows + 1)[:, None]
+        total = self.counts.sum(axis=1) + np.maximum(seen, 1)
+        rank = below + self._rng.random((groups * GROUP, signals))[:rows] * (same + 1)
         if learn:
             self.counts = self.counts + each.sum(axis=0)
-        return np.where(bins == UNSEEN, UNRANKED, level_of((rank / total)[:rows]))
+        levels = level_of(rank / total)
+        levels[unseen] = UNRANKED
+        return levels
 
     def forget(self, bins: Bins) -> None:
         """As if these rows had not been seen; never below none."""
@@ -65,10 +68,11 @@ class Ranks:
         """Of each row: how many rows before it in its group are in lower bins, and how many in its own."""
         rows = np.ascontiguousarray(grouped.transpose(1, 0, 2))
         below, same = np.zeros(rows.shape, np.uint8), np.zeros(rows.shape, np.uint8)
+        room = np.empty(rows.shape, np.bool_)
         for lag in range(1, GROUP):  # all rows at once with the one so far before them
-            ours, theirs = rows[lag:], rows[:-lag]
-            below[lag:] += theirs < ours
-            same[lag:] += theirs == ours
+            ours, theirs, held = rows[lag:], rows[:-lag], room[lag:]
+            below[lag:] += np.less(theirs, ours, out=held).view(np.uint8)
+            same[lag:] += np.equal(theirs, ours, out=held).view(np.uint8)
         return below.transpose(1, 0, 2).astype(np.int64), same.transpose(1, 0, 2).astype(np.int64)
 
     @staticmethod

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,7 @@ class Signals:
         values, quiet = table.values, silent(table.values)
         parts = [values]
         if len(self.columns) >= FEWEST_COLUMNS:
-            known = self._known(values)
+            known = self._known if self.all else np.logical_or.reduce(np.isfinite(values), axis=0)
             missing = np.isnan(values[:, known]).sum(axis=1, keepdims=True).astype(np.float64)
             parts.append(_silenced(missing, quiet[:, known]))
         if len(self.fractional):
@@ -131,31 +132,61 @@ class Signals:
             parts.append(_silenced(np.concatenate(made, axis=1), quiet[:, self.numbers]))
         return np.concatenate(parts, axis=1)
 
-    def _known(self, values: Doubles) -> Chosen:
-        """Columns with a value in the first rows, which `values` are while there are no signals yet."""
-        if not self.all:
-            known: Chosen = np.logical_or.reduce(np.isfinite(values), axis=0)
-            return known
+    @cached_property
+    def _known(self) -> Chosen:
+        """Columns with a value in the first rows."""
         signals = self.all[: len(self.columns)]
         return np.array([len(each.edges) > 0 and bool(np.isfinite(each.edges).all()) for each in signals], np.bool_)
 
     def bins(self, matrix: Doubles) -> Bins:
-        found = np.empty(matrix.shape, np.uint8)
-        for i, signal in enumerate(self.all):
-            found[:, i] = signal.bins(matrix[:, i])
-        return found
+        """Of each signal, as its own `bins` tells them."""
+        numbers, edges = self._edges_of_numbers
+        if len(numbers) < matrix.shape[1]:
+            found = np.empty(matrix.shape, np.uint8)
+            for i in np.setdiff1d(np.arange(matrix.shape[1]), numbers).tolist():
+                found[:, i] = self.all[i].bins(matrix[:, i])
+            found[:, numbers] = _bins_of(edges, matrix[:, numbers])
+            return found
+        return _bins_of(edges, matrix)
+
+    @cached_property
+    def _edges_of_numbers(self) -> tuple[npt.NDArray[np.intp], Doubles]:
+        """Which signals are no categories, and their edges (signals, BINS), NaN behind the last."""
+        numbers = np.array([i for i, signal in enumerate(self.all) if signal.kind is not Kind.CATEGORY], np.intp)
+        edges = np.full((len(numbers), BINS), np.nan)
+        for row, i in zip(edges, numbers.tolist(), strict=True):
+            row[: len(self.all[i].edges)] = self.all[i].edges
+        return numbers, edges
+
+
+def _bins_of(edges: Doubles, values: Doubles) -> Bins:
+    """edges (signals, BINS) of numbers, rising, NaN behind the last; values (rows, signals). All are searched at once,
+    each half of what is left at a time."""
+    at = np.broadcast_to(np.arange(len(edges)) * BINS - 1, values.shape).copy()  # in front of an edge of each signal
+    flat = edges.ravel()
+    half = BINS // 2
+    while half:
+        at += half * (flat.take(at + half) <= values)  # not where an edge is NaN
+        half //= 2
+    found = (at - (np.arange(len(edges)) * BINS - 2)).astype(np.uint8)
+    found[np.isnan(values)] = 0
+    found[silent(values)] = UNSEEN
+    return found
 
 
 def _silenced(made: Doubles, quiet: Chosen) -> Doubles:
     """made (rows, signals) of columns; quiet (rows, columns): their silent cells."""
+    if not quiet.any():
+        return made
     silence(made, np.repeat(quiet.any(axis=1, keepdims=True), made.shape[1], axis=1))
     return made
 
 
 def _standardised(values: Doubles, centre: Doubles, scale: Doubles) -> Doubles:
     with np.errstate(invalid="ignore", over="ignore"):
-        z = np.nan_to_num((values - centre) / scale, nan=0.0)
-    return np.clip(z, -MOST_DEVIATIONS, MOST_DEVIATIONS)
+        z = np.maximum(np.minimum((values - centre) / scale, MOST_DEVIATIONS), -MOST_DEVIATIONS)
+    z[np.isnan(z)] = 0.0
+    return z
 
 
 def _directions(z: Doubles) -> Doubles:

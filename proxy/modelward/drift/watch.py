@@ -80,7 +80,7 @@ class Watch:
             return False
         before, table = self.raised, self._taken()
         for begin in range(0, len(table), LARGEST_BLOCK):
-            self._judge(table.of(np.arange(begin, min(begin + LARGEST_BLOCK, len(table)))))
+            self._judge(table.of(slice(begin, begin + LARGEST_BLOCK)))
         return (self.raised is None) != (before is None)
 
     def nats(self) -> Doubles:

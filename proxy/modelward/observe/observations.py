@@ -20,7 +20,7 @@ log = logging.getLogger("modelward.observe")
 
 LOOK_SECONDS = 0.1  # between looks at how much waits
 ROUND_SECONDS = 0.5  # after which what waits is read, be it ever so little
-MUCH_BYTES = 1 << 17
+MUCH_BYTES = 1 << 19  # where the ring is large enough that it is an eighth of it at most
 MOST_BYTES = 1 << 20  # of each ring and round: 10 MiB a second, some thousand requests
 QUIET_SECONDS = 60.0  # between two lines in the log about one consumer
 STOP_SECONDS = 5.0

@@ -47,11 +47,17 @@ class Tensors:
         found = _places(self._specs, outputs, source.batched).find(raw, self._totals)
         self._places = np.frombuffer(found, PLACE_DTYPE).reshape(len(raw), len(self._specs))
         self._decoded: dict[int, dict[str, Array]] = {}
+        self._parts: dict[str, list[tuple[Rows, Array]]] = {}
 
     def parts(self, tensor: Tensor) -> list[tuple[Rows, Array]]:
         """Of one tensor, (rows, their elements): of the requests that have it as the signature says, with as many rows
         as the request, and as many elements in each. In its own datatype; rows rise, and those of one width are one
         part. Where the first dimension is no row, a request is one row of all elements."""
+        if tensor.name not in self._parts:
+            self._parts[tensor.name] = self._found(tensor)
+        return self._parts[tensor.name]
+
+    def _found(self, tensor: Tensor) -> list[tuple[Rows, Array]]:
         places = self._places[:, self._specs.index(tensor)]
         wanted = self.width(tensor)
         usable = np.ones(len(places), np.bool_)
@@ -91,7 +97,8 @@ class Tensors:
             chosen: Array = all_rows[(ends - self._totals[requests])[np.searchsorted(requests, request)] + index]
             return chosen
         size = places["size"][request[0]] // self._totals[request[0]]  # of a row
-        every = np.lib.stride_tricks.sliding_window_view(self._bytes, int(size))
+        # so many bytes from each place on: what is taken of these is copied row by row
+        every: Array = np.ndarray(len(self._bytes) - size + 1, f"V{size}", self._bytes, strides=1)
         return decode(every[places["begin"][request] + index * size], tensor.datatype, [len(rows), width])
 
     def _decoded_rows(self, i: int, name: str) -> Array | None:
