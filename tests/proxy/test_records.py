@@ -63,6 +63,23 @@ def test_what_is_wrong_is_told_with_its_place(data: bytes, why: str) -> None:
         read(State, data)
 
 
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b'{"lost": -1}', r"`int` >= 0.*\$\.lost"),
+        (b'{"lost": 9007199254740993}', "`int` <= 9007199254740992"),
+        (b'{"lost": ' + b"9" * 5000 + b"}", r"\$\.lost"),
+        (b'{"lost": 1.0}', "`int`, got `float`"),
+        (b'{"uptime": 1e13}', "`float` <= 1000000000000"),
+        (b'{"uptime": 1e999}', r"out of range.*\$\.uptime"),
+        (b'{"models": {"m": {"version": "' + b"3" * 201 + b'"}}}', "length <= 200"),
+    ],
+)
+def test_bounds_hold_when_a_record_is_read(data: bytes, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        read(Note, data)
+
+
 def test_what_is_nested_too_deeply_is_refused() -> None:
     ask = b'{"verb": "reload", "verdict": {"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}"
     with pytest.raises(ValueError, match="nested too deeply"):
