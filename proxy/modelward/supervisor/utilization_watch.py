@@ -17,7 +17,8 @@ from modelward.telemetry.utilization import Key, Utilization, VersionWork, Work
 from modelward_native.telemetry import stats
 
 LOOK_SECONDS = 1.0
-IDLE_SHARE = 500  # a pause lasts at least this many times as long as the look before it: 0.2 % of a core
+IDLE_SHARE = 500  # a pause lasts this many times as long as the look before it took of a core: 0.2 % of one
+LATEST_SECONDS = 5.0  # but no longer: what is scaled by the figure is overloaded when looks are slow
 NS = 1e9
 # closed for no fault of their client
 ORDINARY = frozenset({"idle", "room"})
@@ -43,9 +44,9 @@ class UtilizationWatch:
 
     async def run(self) -> None:
         while True:
-            began = time.monotonic()
-            self.look(began)
-            await asyncio.sleep(max(LOOK_SECONDS, IDLE_SHARE * (time.monotonic() - began)))
+            began = time.thread_time()
+            self.look(time.monotonic())
+            await asyncio.sleep(pause(time.thread_time() - began))
 
     def look(self, now: float) -> None:
         """now: monotonic seconds."""
@@ -62,6 +63,12 @@ class UtilizationWatch:
                 self._loops += busy - self._seen.get(worker.pid, busy)
                 seen[worker.pid] = busy
         self._seen = seen
+
+
+def pause(cost: float) -> float:
+    """Until the next look. cost: of the last one, in seconds of CPU, not of the clock: a process that gets no core for
+    a while has not looked for so long."""
+    return min(max(LOOK_SECONDS, IDLE_SHARE * cost), LATEST_SECONDS)
 
 
 def work(found: Mapping[Key, Totals], counted: Snapshot, now: float, ready: int, loop: float) -> Work:

@@ -21,7 +21,8 @@ from modelward.repository.files import LARGEST_SETTINGS
 
 LOOK_SECONDS = 0.5  # a change is acted upon when one more look finds nothing else changed
 LATEST_SECONDS = 5.0  # or when so much time has passed since the first
-IDLE_SHARE = 50  # a pause lasts at least this many times as long as the look before it: 2 % of a core
+IDLE_SHARE = 50  # a pause lasts this many times as long as the look before it: 2 % of a core
+LONGEST_PAUSE = 30.0  # seconds: one look may have waited long for a core or a disk
 DEEPEST = 3  # folders below the repository: a model, a version, and what lies beside its model file
 MOST_ENTRIES = 10_000  # of one model's folder; changes in what exceeds them are not seen
 REPEAT_SECONDS = 60.0  # between two lines about looks that fail
@@ -69,7 +70,7 @@ async def _follow(
         began = loop.time()
         try:
             found = await asyncio.to_thread(look)
-            pause = max(LOOK_SECONDS, IDLE_SHARE * (loop.time() - began))
+            pause = min(max(LOOK_SECONDS, IDLE_SHARE * (loop.time() - began)), LONGEST_PAUSE)
             if found is None or found == known:
                 since = None
             else:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from modelward.supervisor.utilization_watch import UtilizationWatch, busy_seconds, work
+from modelward.supervisor.utilization_watch import UtilizationWatch, busy_seconds, pause, work
 from modelward.supervisor.workers import Workers
 from modelward.telemetry.refusals import UNWANTED
 from modelward.telemetry.snapshot import CloseReasonSnapshot, Snapshot, TlsSnapshot
@@ -48,6 +48,13 @@ def total(ok: int = 0, **more: Any) -> dict[str, Any]:
 
 def of(found: dict[tuple[str, str], dict[str, Any]], counted: Snapshot | None = None) -> Any:
     return work(found, counted or Snapshot(), 7.0, 2, 1.5)
+
+
+@pytest.mark.parametrize(("cost", "seconds"), [(0.0, 1.0), (0.001, 1.0), (0.004, 2.0), (0.01, 5.0), (2.5, 5.0)])
+def test_a_look_that_costs_more_is_followed_by_a_longer_pause_but_no_long_one(
+    cost: float, seconds: float
+) -> None:
+    assert pause(cost) == pytest.approx(seconds)
 
 
 def test_each_reason_is_either_the_clients_or_the_servers() -> None:
