@@ -92,7 +92,7 @@ $(MODULES:%=bench-%): bench-%: $(VENV)/.tested
 
 bench-theft: $(VENV)/.tested
 	$(PY) -m loadtests.theft $(ARGS)
-	$(PY) -m loadtests.honest $(ARGS)
+	$(PY) -m loadtests.honest $(filter-out --guarded,$(ARGS))
 
 bench-hop: $(VENV)/.tested
 	$(PY) -m loadtests.hop $(ARGS)
