@@ -1,22 +1,28 @@
 """Servers out of a process that has imported `modelward serve` already, and has done nothing else: it forks for each.
 
-To import it takes longer than the rest of a start. What a server does from `main` to the end of Python is the same.
+To import it takes longer than the rest of a start. What a server does from `main` to the end of Python is the same. Its
+configuration is read by a fork of another such process, in place of a child that is started by exec
+(tests/proxy/config/test_reading.py has that one).
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import io
 import json
 import os
+import pickle
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
-from typing import TextIO
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NoReturn, TextIO
 
+from modelward.child import Bounds
+from modelward.config import unchecked
 from modelward.tunables import MALLOC_TUNABLES
 
 LARGEST = 2**20  # of what is told of one start
@@ -72,6 +78,63 @@ class Forked:
         self._ends.close()
 
 
+class ForkedReader:
+    """In place of modelward.child.Child, where a server reads its configuration."""
+
+    asking: ClassVar[socket.socket]
+    """A process that has imported what reads it."""
+
+    def __init__(self, bounds: Bounds, function: Callable[..., Any], *arguments: Any) -> None:
+        self._channel, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self.asking, [b"read"], [theirs.fileno()])
+        self._channel.settimeout(bounds.seconds)
+        self._channel.sendall(pickle.dumps((os.getcwd(), dict(os.environ), function, arguments)))
+        self._channel.shutdown(socket.SHUT_WR)
+
+    def result(self) -> Any:
+        with self._channel, self._channel.makefile("rb") as told:
+            ok, result = pickle.load(told)
+        if not ok:
+            raise result
+        return result
+
+    def end(self) -> None:
+        self._channel.close()
+
+    @classmethod
+    def begin(cls) -> None:
+        cls.asking, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if os.fork():
+            theirs.close()
+            return
+        cls.asking.close()
+        from modelward.config import from_arguments  # noqa: F401, PLC0415 - the forks have it
+
+        gc.freeze()
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        while descriptors := socket.recv_fds(theirs, LARGEST, 1)[1]:
+            if os.fork() == 0:
+                _read(socket.socket(fileno=descriptors[0]))
+            os.close(descriptors[0])
+        os._exit(0)
+
+
+def _read(channel: socket.socket) -> NoReturn:
+    with channel.makefile("rb") as asked:
+        folder, environment, function, arguments = pickle.load(asked)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    try:
+        result: tuple[bool, Any] = True, function(*arguments)
+    except Exception as error:  # noqa: BLE001 - raised by the server
+        result = False, error
+    with contextlib.suppress(BrokenPipeError):  # its result was not wanted
+        channel.sendall(pickle.dumps(result))
+    os._exit(0)
+
+
 @functools.cache
 def _template() -> tuple[subprocess.Popen[bytes], socket.socket]:
     """Of this process and its tests; it ends with it."""
@@ -85,9 +148,14 @@ def _template() -> tuple[subprocess.Popen[bytes], socket.socket]:
 
 def _serve_forks(asking: socket.socket) -> None:
     """Returns in servers, with what to run in `sys.argv`, and at the end."""
+    ForkedReader.begin()
+    unchecked.choose()
     # the forks have it, the tests do not need it
-    from modelward.cli import app, serve  # noqa: F401, PLC0415
+    from modelward.cli import app, serve, serving  # noqa: F401, PLC0415
+    from modelward.config import reading  # noqa: PLC0415
     from modelward.models import model_file  # noqa: F401, PLC0415 - the process that reads model files is a fork of it
+
+    setattr(reading, "Child", ForkedReader)  # noqa: B010 - a class in place of another
 
     gc.freeze()
     threads = os.listdir("/proc/self/task")

@@ -14,9 +14,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from modelward.undumpable import make_undumpable
 
@@ -42,21 +42,52 @@ def in_child(bounds: Bounds, function: Callable[..., T], *arguments: Any) -> T:
     The function is found by its module and name; arguments, result and exceptions are pickled. The child can write no
     file, and gets no descriptor of ours. Raises ChildEnded.
     """
-    until = time.monotonic() + bounds.seconds
-    channel, its = socket.socketpair()
-    with channel:
+    return Child(bounds, function, *arguments).result()
+
+
+class Child(Generic[T]):
+    """The same in two steps: between them this process does something else."""
+
+    def __init__(self, bounds: Bounds, function: Callable[..., T], *arguments: Any) -> None:
+        """Returns when the child has been told."""
+        self._bounds = bounds
+        until = time.monotonic() + bounds.seconds
+        channel, its = socket.socketpair()
+        self._timed = _Timed(channel, until)
         with its:
-            child = subprocess.Popen(_command(bounds), stdin=its.fileno(), env=_environment(), **_HOW)
+            self._process = subprocess.Popen(_command(bounds), stdin=its.fileno(), env=_environment(), **_HOW)
+        with self._to_the_end():
+            _tell(self._timed, pickle.dumps((function, arguments)))
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def result(self) -> T:
+        """Blocks; to be called once. Raises what the function raised, or ChildEnded."""
+        with self._timed.channel, self._to_the_end():
+            output = _answer(self._timed)
+            self._process.wait(max(0.0, self._timed.until - time.monotonic()))
+            return cast(T, _result(self._process.returncode, output))
+
+    def end(self) -> None:
+        """Its result is not wanted."""
+        self._timed.channel.close()
+        if self._process.poll() is None:
+            _kill(self._process.pid)
+            self._process.wait()
+
+    @contextlib.contextmanager
+    def _to_the_end(self) -> Iterator[None]:
+        """It ends with what fails."""
         try:
-            output = _exchange(_Timed(channel, until), pickle.dumps((function, arguments)))
-            child.wait(max(0.0, until - time.monotonic()))
+            yield
         except (TimeoutError, subprocess.TimeoutExpired):
-            raise _too_long(bounds) from None
-        finally:
-            if child.poll() is None:
-                _kill(child.pid)
-                child.wait()
-    return cast(T, _result(child.returncode, output))
+            self.end()
+            raise _too_long(self._bounds) from None
+        except BaseException:
+            self.end()
+            raise
 
 
 async def in_child_meanwhile(bounds: Bounds, function: Callable[..., T], *arguments: Any) -> T:
@@ -113,15 +144,20 @@ class _Timed:
         return self.channel
 
 
-def _exchange(timed: _Timed, given: bytes) -> bytes:
-    """What the child sends back; less where it ends before, which its exit code tells."""
-    pieces = []
+def _tell(timed: _Timed, given: bytes) -> None:
+    """Where the child ends before, its exit code tells."""
     with contextlib.suppress(ConnectionError):
         if timed.now().recv(1) == READY:
             timed.now().sendall(given)
             timed.channel.shutdown(socket.SHUT_WR)
-            while piece := timed.now().recv(PIECE):
-                pieces.append(piece)
+
+
+def _answer(timed: _Timed) -> bytes:
+    """What the child sends back; less where it ends before."""
+    pieces = []
+    with contextlib.suppress(ConnectionError):
+        while piece := timed.now().recv(PIECE):
+            pieces.append(piece)
     return b"".join(pieces)
 
 

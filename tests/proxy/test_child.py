@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from modelward.child import Bounds, ChildEnded, in_child, in_child_meanwhile
+from modelward.child import Bounds, Child, ChildEnded, in_child, in_child_meanwhile
 from modelward.problem import Problem, ProblemsFound
 
 BOUNDS = Bounds(20, 1 << 30)
@@ -53,6 +53,18 @@ def test_the_result_is_that_of_another_process() -> None:
     total, pid = in_child(BOUNDS, add, 1, 2)
     assert total == 3
     assert pid != os.getpid()
+
+
+def test_between_its_start_and_its_result_the_parent_goes_on() -> None:
+    first, second = Child(BOUNDS, add, 1, 2), Child(BOUNDS, add, 3, 4)
+    assert [second.result()[0], first.result()[0]] == [7, 3]
+
+
+def test_one_whose_result_is_not_wanted_is_ended() -> None:
+    child = Child(BOUNDS, go_on_for_ever)
+    child.end()
+    with pytest.raises(ProcessLookupError):
+        os.kill(child.pid, 0)
 
 
 def test_an_exception_is_raised_here() -> None:

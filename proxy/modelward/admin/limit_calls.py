@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, cast, get_args
 
-from pydantic import ValidationError
-
 from modelward.admin.authorization import OperatorCall
 from modelward.admin.messages import message, problems_of
 from modelward.admin.operator import Operator, TemporaryLimits
@@ -90,20 +88,8 @@ def _limit(kind: Kind, name: str, request: Any, by: str) -> TemporaryLimit:
     for key, text in texts.items():
         if len(text) > LONGEST_VALUE:
             raise ProblemsFound([Problem(f"{key} has {len(text)} characters", where, how=f"Give --{key} 100")])
-    burst: Any = int(request.burst) if request.burst.isdecimal() else request.burst
-    written = texts | {"burst": burst}
     try:
-        limit = Limit.model_validate({key: value for key, value in written.items() if value != ""})
-    except ValidationError as error:
-        found = error.errors(include_url=False)
-        # one is left out: it follows from another
-        told = [_problem(each, where) for each in found if each["type"] != "default_factory_not_called"]
-        raise ProblemsFound(told) from None
+        limit = Limit.of_texts(**texts)
+    except UnitError as error:
+        raise ProblemsFound([Problem(str(error), where, how=error.how)]) from None
     return TemporaryLimit(kind, name, limit, time.time() + request.seconds, by, request.reason)
-
-
-def _problem(details: Any, where: str) -> Problem:
-    found = details.get("ctx", {}).get("error")
-    if isinstance(found, UnitError):
-        return Problem(str(found), where, how=found.how)
-    return Problem(f"{'.'.join(map(str, details['loc']))}: {details['msg']}", where, how="Give --rate 100/s")

@@ -18,8 +18,8 @@ from modelward.cli import stores
 from modelward.cli.output import console, print_json, print_notes, print_problems, print_refused, print_table
 from modelward.cli.text import plain
 from modelward.config.arguments import add_arguments as add_configuration_arguments
-from modelward.config.arguments import from_arguments
 from modelward.config.audit import audit_folder
+from modelward.config.from_arguments import from_arguments
 from modelward.config.load import Unusable
 from modelward.config.schema import Config
 from modelward.config.sources import unread

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, model_validator
-
+from modelward.config.fields import BeforeValidator, Field, model_validator
 from modelward.config.files import FileKind
 from modelward.config.section import Section
 from modelward.config.shown_url import origin, without_query

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, field_serializer, model_validator
-
 from modelward.config.access import LOOPBACK
+from modelward.config.fields import BeforeValidator, Field, field_serializer, model_validator
 from modelward.config.section import Section
 from modelward.config.shown_url import origin, told_apart
 from modelward.config.units import UnitError

@@ -5,8 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
-
+from modelward.config.fields import PlainSerializer, PlainValidator, WithJsonSchema
 from modelward.config.units import UnitError
 
 HOW = "Write host:port (127.0.0.1:8001, [::1]:8001, 0.0.0.0:8001) or unix:/path/of.sock"

@@ -5,8 +5,7 @@ import binascii
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
-
+from modelward.config.fields import BeforeValidator, Field, model_validator
 from modelward.config.section import Section
 from modelward.config.units import MINUTE, Duration, UnitError
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from pydantic import Field
-
+from modelward.config.fields import Field
 from modelward.config.postgres import Postgres
 from modelward.config.retention import Retention
 from modelward.config.section import Section

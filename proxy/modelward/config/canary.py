@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
-
 from modelward.config.address import OFF
+from modelward.config.fields import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 from modelward.config.section import Section
 from modelward.config.units import DURATION_PATTERN, SECOND, UnitError, format_duration, parse_duration
 

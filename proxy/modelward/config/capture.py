@@ -5,8 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
-
+from modelward.config.fields import BeforeValidator, Field, model_validator
 from modelward.config.section import Section
 from modelward.config.units import MINUTE, SECOND, Duration, KiB, MiB, Size, UnitError
 

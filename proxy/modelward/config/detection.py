@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
-
 from modelward.config.access import By
+from modelward.config.fields import Field, model_validator
 from modelward.config.section import Section
 from modelward.config.units import MINUTE, SECOND, Duration, UnitError
 

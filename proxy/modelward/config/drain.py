@@ -2,8 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
-
+from modelward.config.fields import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 from modelward.config.section import Section
 from modelward.config.units import DURATION_PATTERN, SECOND, Duration, UnitError, format_duration, parse_duration
 

@@ -3,8 +3,7 @@
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
-
+from modelward.config.fields import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 from modelward.config.section import Section
 from modelward.config.units import UnitError
 

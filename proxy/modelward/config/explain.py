@@ -3,16 +3,18 @@
 import re
 from collections.abc import Mapping
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
-
+from modelward.config.fields import BaseModel
 from modelward.config.layer import Layer, Path
 from modelward.config.schema import Config
 from modelward.config.section import descriptions
 from modelward.config.units import DURATION_PATTERN, SIZE_PATTERN, UnitError, format_duration, format_size
 from modelward.problem import Problem
 from modelward.suggest import suggestion
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 NOWHERE = "configuration"
 
@@ -33,7 +35,7 @@ def place(layer: Layer, path: Path) -> str:
     return layer.origin(path) or NOWHERE
 
 
-def problems_of(error: ValidationError, layer: Layer) -> list[Problem]:
+def problems_of(error: "ValidationError", layer: Layer) -> list[Problem]:
     """One problem per error, in the order of the schema."""
     found = []
     errors = error.errors(include_url=False)

@@ -6,8 +6,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel
-
+from modelward.config.fields import BaseModel
 from modelward.config.variables import begins_with_variable
 
 

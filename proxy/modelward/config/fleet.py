@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_serializer, field_validator, model_validator
-
 from modelward.bounded_file import read_regular
 from modelward.config import postgres, rate_limit
+from modelward.config.fields import Field, field_serializer, field_validator, model_validator
 from modelward.config.section import Section
 from modelward.config.shown_url import without_query
 from modelward.config.units import SECOND, Duration, UnitError

@@ -2,8 +2,7 @@
 
 from typing import Self
 
-from pydantic import Field, model_validator
-
+from modelward.config.fields import Field, model_validator
 from modelward.config.rate_limit import LARGEST_BURST
 from modelward.config.section import Section
 from modelward.config.units import MINUTE, SECOND, Duration, UnitError

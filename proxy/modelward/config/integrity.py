@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
-
 from modelward.config.access import pattern
 from modelward.config.address import OFF
+from modelward.config.fields import BeforeValidator, Field, WithJsonSchema, model_validator
 from modelward.config.section import Section
 from modelward.config.units import MINUTE, SECOND, Duration, UnitError
 

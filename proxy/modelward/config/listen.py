@@ -2,9 +2,8 @@
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainSerializer
-
 from modelward.config.address import Address, AddressOrOff, ListenAddress
+from modelward.config.fields import BeforeValidator, PlainSerializer
 from modelward.config.mode import DEFAULT_MODE, MODE_SCHEMA, parse_mode, write_mode
 from modelward.config.section import Section
 

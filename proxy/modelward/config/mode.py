@@ -2,8 +2,7 @@
 
 import re
 
-from pydantic import WithJsonSchema
-
+from modelward.config.fields import WithJsonSchema
 from modelward.config.units import UnitError
 
 # this user alone, as for any file that lets one in

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
-
 from modelward.config.approvals import ModelApprovals
 from modelward.config.canary import CanarySettings
 from modelward.config.capture import Capture
 from modelward.config.detection import ModelDetection
 from modelward.config.drift import Drift
+from modelward.config.fields import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from modelward.config.files import FileKind
 from modelward.config.integrity import ModelIntegrity
 from modelward.config.objective import Objective

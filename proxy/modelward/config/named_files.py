@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel
-
 from modelward.config.access import Jwt
 from modelward.config.explain import dotted
+from modelward.config.fields import BaseModel
 from modelward.config.schema import Config
 
 OUTPUTS = ("repository", "state", "folder", "access_log")

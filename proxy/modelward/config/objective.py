@@ -2,8 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
-
+from modelward.config.fields import AfterValidator, Field
 from modelward.config.section import Section
 from modelward.config.units import SECOND, Duration, UnitError, format_duration
 

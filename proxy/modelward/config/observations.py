@@ -1,7 +1,6 @@
 """The rings through which capture and drift see a sample of the requests."""
 
-from pydantic import Field
-
+from modelward.config.fields import Field
 from modelward.config.section import Section
 from modelward.config.units import KiB, MiB, Size
 

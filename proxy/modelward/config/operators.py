@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
-
 from modelward.config.access import Jwt, listed
 from modelward.config.address import OFF, Address
+from modelward.config.fields import BeforeValidator, Field, model_validator
 from modelward.config.section import Section
 from modelward.config.units import UnitError
 from modelward.suggest import suggestion

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
-
+from modelward.config.fields import BeforeValidator, Field, StringConstraints, model_validator
 from modelward.config.section import Section
 from modelward.config.units import MINUTE, SECOND, Duration, UnitError
 from modelward.suggest import suggestion

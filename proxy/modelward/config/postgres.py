@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import Field, field_serializer, field_validator, model_validator
-
 from modelward.bounded_file import read_regular
+from modelward.config.fields import Field, field_serializer, field_validator, model_validator
 from modelward.config.section import Section
 from modelward.config.shown_url import without_query
 from modelward.config.units import SECOND, Duration, UnitError

@@ -2,9 +2,8 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
-
 from modelward.config.address import OFF
+from modelward.config.fields import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 from modelward.config.section import Section
 from modelward.config.units import MINUTE, Duration, UnitError
 

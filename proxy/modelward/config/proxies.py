@@ -3,8 +3,7 @@
 import ipaddress
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
-
+from modelward.config.fields import AfterValidator, Field
 from modelward.config.units import UnitError
 
 UNIX = "unix:"

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import (
+from modelward.bounded_file import read_regular
+from modelward.config.access import By
+from modelward.config.fields import (
     BeforeValidator,
     Field,
     PlainSerializer,
@@ -17,9 +19,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-
-from modelward.bounded_file import read_regular
-from modelward.config.access import By
 from modelward.config.section import Section
 from modelward.config.shown_url import without_query
 from modelward.config.units import (
@@ -30,7 +29,9 @@ from modelward.config.units import (
     Rate,
     UnitError,
     format_duration,
+    parse_backend_time,
     parse_duration,
+    parse_rate,
 )
 
 LARGEST_BURST = 2**31 - 1
@@ -41,6 +42,13 @@ HOW = "Write rate: 1000/s, or time: 500ms/s"
 def default_burst(rate: float | None, time: float | None) -> int:
     """A tenth of a second's worth, at least one: absorbs a client's bundle of calls, hides no lasting excess."""
     return max(1, round(time * SECOND / 10)) if time is not None else max(1, round((rate or 0) / 10))
+
+
+def _count(burst: object) -> int:
+    """Raises UnitError."""
+    if not isinstance(burst, int) or isinstance(burst, bool) or not 1 <= burst <= LARGEST_BURST:
+        raise UnitError(f"{burst!r} is no number of requests", f"Write a whole number from 1 to {LARGEST_BURST}")
+    return burst
 
 
 class Allowance(Section):
@@ -63,9 +71,7 @@ class Allowance(Section):
     def _in_the_unit_of_the_rate(cls, burst: object, info: ValidationInfo) -> int:
         if info.data.get("time") is not None:
             return parse_duration(burst)
-        if not isinstance(burst, int) or isinstance(burst, bool) or not 1 <= burst <= LARGEST_BURST:
-            raise UnitError(f"{burst!r} is no number of requests", f"Write a whole number from 1 to {LARGEST_BURST}")
-        return burst
+        return _count(burst)
 
     @field_serializer("burst", when_used="json")
     def _as_written(self, burst: int) -> int | str:
@@ -96,6 +102,17 @@ class Allowance(Section):
 
 class Limit(Allowance):
     """A rate limit."""
+
+    @classmethod
+    def of_texts(cls, rate: str, time: str, burst: str) -> Self:
+        """As an operator writes them; empty: not. Raises UnitError."""
+        if bool(rate) == bool(time):
+            raise UnitError("rate and time are both set" if rate else "neither rate nor time is set", HOW)
+        per_second, share = parse_rate(rate) if rate else None, parse_backend_time(time) if time else None
+        at_once = default_burst(per_second, share)
+        if burst:
+            at_once = parse_duration(burst) if time else _count(int(burst) if burst.isdecimal() else burst)
+        return cls.model_construct(rate=per_second, time=share, burst=at_once)
 
     @model_validator(mode="after")
     def _says_how_much(self) -> Self:

@@ -2,8 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
-
+from modelward.config.fields import Field, model_validator
 from modelward.config.section import Section
 from modelward.config.tls import UpstreamTls
 from modelward.config.units import UnitError

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, timedelta, timezone
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
-
+from modelward.config.fields import AfterValidator, Field, model_validator
 from modelward.config.section import Section
 from modelward.config.units import UnitError
 
 
 def _aware(at: datetime) -> datetime:
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    """With a zone of Python's own: what holds a configuration does not always have pydantic's."""
+    return at.replace(tzinfo=timezone(at.utcoffset() or timedelta()))
 
 
 Moment = Annotated[datetime, AfterValidator(_aware)]

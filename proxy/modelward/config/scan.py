@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import BeforeValidator
-
+from modelward.config.fields import BeforeValidator
 from modelward.config.section import Section
 from modelward.config.units import UnitError
 

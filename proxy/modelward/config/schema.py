@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
-
 from modelward.config.access import Access
 from modelward.config.access_log import AccessLogSettings
 from modelward.config.address import OFF
@@ -15,6 +13,7 @@ from modelward.config.capture import Capture
 from modelward.config.detection import MOST_PATTERNS, Detection
 from modelward.config.drain import Drain
 from modelward.config.drift import Drift
+from modelward.config.fields import BeforeValidator, Field, PrivateAttr, model_validator
 from modelward.config.fleet import Fleet
 from modelward.config.health import Breaker, Health
 from modelward.config.integrity import Integrity, ModelTrust

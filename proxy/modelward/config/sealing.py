@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, model_validator
-
 from modelward.config.access import pattern
+from modelward.config.fields import BeforeValidator, Field, model_validator
 from modelward.config.section import Section
 from modelward.config.units import UnitError
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
-
+from modelward.config.fields import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 from modelward.config.variables import expanded
 
 # it has none here, and would look for them in what every installed package says of itself

@@ -31,19 +31,19 @@ def place_of(file: Path, model: str = "") -> str:
 
 
 class SettingsFiles:
-    """texts: by name what was read. places: where it lies. given: texts in the place of what lies there."""
+    """texts: by name what was read. places: where it lies. given: texts in place of what lies there, None without."""
 
     def __init__(self, given: Mapping[str, bytes] | None = None) -> None:
         self.texts: dict[str, bytes] = {}
         self.places: dict[str, Path] = {}
-        self._given = given
+        self.given = given
 
     def take(self, name: str, place: Path | None, read: Callable[[Path], bytes]) -> bytes | None:
         """None where there is no such file. place: None where none lies there. Raises what `read` raises."""
-        if self._given is None and place is not None:
+        if self.given is None and place is not None:
             data: bytes | None = read(place)
         else:
-            data = (self._given or {}).get(name)
+            data = (self.given or {}).get(name)
         if data is not None:
             self.texts[name] = data
         if place is not None:

@@ -2,9 +2,15 @@
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
-
 from modelward.config.access import By, sources
+from modelward.config.fields import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
 from modelward.config.remote_model import check_tls_has_upstreams
 from modelward.config.section import Section
 from modelward.config.tls import UpstreamTls

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelward.bounded_file import read_regular
 from modelward.config.files import anchor
@@ -11,10 +12,15 @@ from modelward.config.model import Anomaly, ModelSettings
 from modelward.config.schema import Config
 from modelward.config.settings_files import MAIN, SettingsFiles
 from modelward.config.variables import has_variable
-from modelward.config.yaml_text import read_document, read_value
+from modelward.lazy import Lazy
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import LARGEST_SETTINGS, SETTINGS_FILE, read_inside
 from modelward.repository.scan import ModelFolder
+
+if TYPE_CHECKING:
+    from modelward.config import yaml_text
+else:
+    yaml_text = Lazy("modelward.config.yaml_text")  # a server whose configuration a child reads parses none
 
 PREFIX = "MODELWARD__"
 SEPARATOR = "__"
@@ -35,7 +41,7 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
         keys = variable.removeprefix(PREFIX).split(SEPARATOR)
         is_name = keys[0].lower() == "models"
         path = tuple(key if is_name and i == 1 else key.lower() for i, key in enumerate(keys))
-        layers.append(Layer.of(path, read_value(environ[variable]), f"environment variable {variable}"))
+        layers.append(Layer.of(path, yaml_text.read_value(environ[variable]), f"environment variable {variable}"))
     return merge(layers)
 
 
@@ -79,7 +85,7 @@ def from_sets(assignments: Iterable[str]) -> Layer:
         try:
             if not equals:
                 raise ValueError(assignment)
-            layers.append(Layer.of(split_path(key), read_value(value), f"--set {key}"))
+            layers.append(Layer.of(split_path(key), yaml_text.read_value(value), f"--set {key}"))
         except ValueError:
             problems.append(Problem("this sets nothing", f"--set {assignment}", how=HOW_SET))
     if problems:
@@ -105,7 +111,7 @@ def from_file(path: Path, files: SettingsFiles | None = None) -> Layer:
     except OSError as error:
         why = error.strerror or str(error)
         raise ProblemsFound([Problem("the configuration cannot be read", str(path), why, "Check --config")]) from error
-    layer = read_document(_text(data, path), str(path))
+    layer = yaml_text.read_document(_text(data, path), str(path))
     anchor(layer.values, Config, path.parent)
     models = layer.values.get("models")
     for settings in models.values() if isinstance(models, dict) else ():
@@ -128,7 +134,7 @@ def from_model_folder(model: ModelFolder, files: SettingsFiles | None = None, *,
         why = "it is not signed, and can give the model other upstreams, fallbacks and guards"
         how = f"Write it to models.{model.name} of the configuration, and remove it; or set integrity.require: warn"
         raise ProblemsFound([Problem("model.yaml is not taken where integrity.require is true", str(place), why, how)])
-    layer = read_document(_text(data, place), str(place))
+    layer = yaml_text.read_document(_text(data, place), str(place))
     if found := [*_variables(layer, layer.values, ()), *_guarded(layer)]:
         raise ProblemsFound(found)
     anchor(layer.values, ModelSettings, place.parent)

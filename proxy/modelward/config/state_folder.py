@@ -5,8 +5,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from modelward.config.layer import Layer
-from modelward.config.units import UnitError
-from modelward.config.variables import expanded
 from modelward.problem import Problem
 
 VARIABLE = "STATE_DIRECTORY"
@@ -16,15 +14,6 @@ HOW = f"Give it by --set state=DIR, or by the environment variable {VARIABLE}"
 def state_folder(configured: Path | None) -> Path:
     """As configured, or what the service manager gives, or a hidden folder of the working one."""
     return configured or Path(os.environ.get(VARIABLE) or ".modelward")
-
-
-def outer_state(outer: Layer) -> Path:
-    """outer: what the command line and the environment say. A path in it that cannot be used is a problem of `load`."""
-    value = outer.values.get("state")
-    try:
-        return state_folder(Path(expanded(value)) if isinstance(value, str) and value else None)
-    except UnitError:
-        return state_folder(None)
 
 
 def problems(file: Layer, outer: Layer, environ: Mapping[str, str]) -> Iterator[Problem]:

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
-
+from modelward.config.fields import Field, model_validator
 from modelward.config.section import Section
 from modelward.config.units import UnitError
 

@@ -4,7 +4,7 @@ import re
 from fractions import Fraction
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from modelward.config.fields import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _NUMBER = r"(\d+(?:\.\d+)?)"
 DURATION_PATTERN = rf"^{_NUMBER}(ns|us|ms|s|m|h)$"

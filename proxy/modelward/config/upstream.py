@@ -5,8 +5,7 @@ import socket
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
-
+from modelward.config.fields import BeforeValidator, Field
 from modelward.config.tls import UpstreamTls
 from modelward.config.units import UnitError
 from modelward.config.variables import expanded

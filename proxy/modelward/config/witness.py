@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_serializer, model_validator
-
 from modelward.bounded_file import read_regular
+from modelward.config.fields import Field, field_serializer, model_validator
 from modelward.config.section import Section
 from modelward.config.shown_url import origin, told_apart
 from modelward.config.units import UnitError

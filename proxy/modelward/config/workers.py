@@ -5,8 +5,7 @@ from contextlib import suppress
 from math import ceil
 from pathlib import Path
 
-from pydantic import WithJsonSchema
-
+from modelward.config.fields import WithJsonSchema
 from modelward.config.units import UnitError
 
 MOST_WORKERS = 64

@@ -54,7 +54,7 @@ class PostgresStore:
     """One connection, made when it is needed, and the tables with the first."""
 
     def __init__(self, settings: Fleet) -> None:
-        database = Postgres.model_validate({"url": settings.url, "password_file": settings.password_file}, strict=False)
+        database = Postgres(url=settings.url, password_file=settings.password_file)
         self._database = Database(database, TIMEOUT_SECONDS, key="fleet", durable=False)
         self._fleet = settings.name
         self.where = settings.where

@@ -1,6 +1,6 @@
 """A worker: one process of the data plane, started by a supervisor with what it inherits.
 
-`python -m modelward.server.worker SLOT REGION GRPC CHANNEL [READER]`: a slot of the region, and descriptors, the last
+`python -m modelward.server SLOT REGION GRPC CHANNEL [READER]`: a slot of the region, and descriptors, the last
 one to a process that reads model files, where there is one already. It lives as long as the channel does: a supervisor
 that has gone takes its workers with it, once they have finished what is under way.
 """
@@ -10,7 +10,6 @@ import gc
 import logging
 import signal
 import socket
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -226,7 +225,3 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return int(uvloop.run(work(*map(int, arguments))))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

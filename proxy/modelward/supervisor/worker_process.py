@@ -71,7 +71,7 @@ class WorkerProcess:
                 if forked.begin(number, descriptors):
                     return cls(number, forked, await Channel.over(ours))
             # -P and the same path: what it imports is what we have imported, wherever it is started
-            command = [sys.executable, "-P", "-m", "modelward.server.worker", *map(str, (number, *descriptors))]
+            command = [sys.executable, "-P", "-m", "modelward.server", *map(str, (number, *descriptors))]
             popen = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, pass_fds=descriptors, env=environment(os.environ)
             )

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from modelward.config.arguments import add_arguments, from_arguments, state_of_arguments
+from modelward.config.arguments import add_arguments
+from modelward.config.from_arguments import from_arguments
+from modelward.config.outer_state import state_of_arguments
 from modelward.config.schema import Config
 from modelward.problem import ProblemsFound, WrongUsage
 

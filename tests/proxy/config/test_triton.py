@@ -6,7 +6,8 @@ import pytest
 
 from modelward.cli.app import main
 from modelward.config import triton
-from modelward.config.arguments import add_arguments, from_arguments
+from modelward.config.arguments import add_arguments
+from modelward.config.from_arguments import from_arguments
 from modelward.config.schema import Config
 from modelward.config.units import SECOND
 

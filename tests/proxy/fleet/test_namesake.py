@@ -53,7 +53,7 @@ def test_what_cannot_be_read_is_no_server() -> None:
 
 def test_one_that_is_not_seen_any_more_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(namesake.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("modelward.fleet.namesake.time.monotonic", lambda: now[0])
     one = Namesake("a", "a/1")
     for said in ("a/1", "a/2"):
         one.look(note(said))

@@ -154,4 +154,4 @@ def test_a_worker_shares_memory_and_one_that_takes_its_place_serves_as_well(tmp_
         wait_until(
             lambda: server.workers() not in ([], [first]) and server.page("/readyz")[0] == 200, "the next worker"
         )
-        assert b"modelward.server.worker" in Path(f"/proc/{server.workers()[0]}/cmdline").read_bytes()
+        assert b"modelward.server\0" in Path(f"/proc/{server.workers()[0]}/cmdline").read_bytes()

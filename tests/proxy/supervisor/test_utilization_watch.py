@@ -51,9 +51,7 @@ def of(found: dict[tuple[str, str], dict[str, Any]], counted: Snapshot | None = 
 
 
 @pytest.mark.parametrize(("cost", "seconds"), [(0.0, 1.0), (0.001, 1.0), (0.004, 2.0), (0.01, 5.0), (2.5, 5.0)])
-def test_a_look_that_costs_more_is_followed_by_a_longer_pause_but_no_long_one(
-    cost: float, seconds: float
-) -> None:
+def test_a_look_that_costs_more_is_followed_by_a_longer_pause_but_no_long_one(cost: float, seconds: float) -> None:
     assert pause(cost) == pytest.approx(seconds)
 
 
