@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from importlib.metadata import version
 from typing import Any
 
 from modelward.admin.approving import Approving, Glass, glass_of
@@ -16,6 +15,7 @@ from modelward.admin.proposal_calls import proposal_message
 from modelward.admin.recorded import Recorded
 from modelward.admin.status_message import reload_record, server_message, status_message
 from modelward.admin.visible import visible
+from modelward.distribution import release_of
 from modelward.limits.callers import Caller
 from modelward.problem import ProblemsFound
 from modelward.rpc.protocol import Message
@@ -29,7 +29,7 @@ class ServerCalls:
 
     def __init__(self, server: Operator) -> None:
         self._server = server
-        self._version = version("modelward")
+        self._version = release_of("modelward")
         self._restarts: set[asyncio.Task[None]] = set()  # one, and those that are about to be refused
 
     def stop(self) -> None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from importlib.metadata import version as distribution_version
 from typing import TYPE_CHECKING, Any
 
+from modelward.distribution import release_of
 from modelward.models.catalog import Catalog, CatalogEntry, is_in_service
 from modelward.rpc.call import Call
 from modelward.rpc.protocol import Code, Message, RpcError, message_class
@@ -45,7 +45,7 @@ class Inference:
         self._catalog = catalog
         self._known = known
         self._readiness = readiness
-        self._version = distribution_version("modelward")
+        self._version = release_of("modelward")
 
     async def server_live(self, request: Message, call: Call) -> Message:
         return _message("ServerLiveResponse", live=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from modelward.admin.operator import FleetModel, FleetServer
 from modelward.audit.recorder import Recorder
 from modelward.config.schema import Config
+from modelward.distribution import release_of
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.promoter import Promoter
 from modelward.server.readiness import Readiness
@@ -122,7 +122,7 @@ class Fleet:
                 all_requests=traffic.total if traffic is not None else 0,
             )
         return Note(
-            release=_release()[:LONGEST],
+            release=release_of("modelward")[:LONGEST],
             identity=identity,
             state="ready" if self._readiness.ready else self._readiness.reason[:LONGEST],
             uptime=time.monotonic() - self._began,
@@ -147,10 +147,3 @@ def _server(replica: str, told: Told, leader: str) -> FleetServer:
     leads = bool(leader) and note.identity == leader
     server = FleetServer(replica, told.age, leads, note.release, note.state, note.uptime, note.lost, models, note.more)
     return replace(server, name_taken=note.name_taken)
-
-
-def _release() -> str:
-    try:
-        return version("modelward")
-    except PackageNotFoundError:  # from a source tree
-        return "unknown"

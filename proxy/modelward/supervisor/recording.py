@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from modelward.audit.record import automatic
 from modelward.audit.recorder import NoTrail, Recorder
 from modelward.config.digest import digest
 from modelward.config.schema import Config
+from modelward.distribution import release_of
 from modelward.limits.shared import SharedLimits
 from modelward.supervisor.shadow_verdicts import ShadowVerdicts
 from modelward.supervisor.worker_pool import WorkerPool
@@ -58,7 +58,9 @@ class Recording:
 
         self.recorder = self._trail = open_trail(settings, config, tell)
         await self._trail.start()
-        self.recorder.note(automatic("server.start", after={"version": version("modelward"), "config": digest(config)}))
+        self.recorder.note(
+            automatic("server.start", after={"version": release_of("modelward"), "config": digest(config)})
+        )
         if settings.witnesses:
             self._witnesses = open_witnesses(settings, config.state, self.recorder)
             self._witnesses.start()

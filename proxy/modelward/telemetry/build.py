@@ -3,8 +3,8 @@
 import platform
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 
+from modelward.distribution import release_of
 from modelward_native.wire.session import nghttp2_release
 
 PACKAGES = {"version": "modelward", "onnxruntime": "onnxruntime", "uvloop": "uvloop"}
@@ -13,15 +13,8 @@ PACKAGES = {"version": "modelward", "onnxruntime": "onnxruntime", "uvloop": "uvl
 @cache
 def build() -> Mapping[str, str]:
     """By the name of the label."""
-    return {**{label: _of(package) for label, package in PACKAGES.items()}, **_libraries()}
+    return {**{label: release_of(package) for label, package in PACKAGES.items()}, **_libraries()}
 
 
 def _libraries() -> Mapping[str, str]:
     return {"python": platform.python_version(), "nghttp2": nghttp2_release()}
-
-
-def _of(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # from a source tree
-        return "unknown"
