@@ -10,7 +10,7 @@ from typing import Any
 from modelward.admin.messages import SERVICE
 from modelward.admin.operator import NotNow
 from modelward.rpc.call import Method
-from modelward.rpc.protocol import Code, Message, RpcError, message_class, pool
+from modelward.rpc.protocol import Code, Message, RpcError
 
 INTERNAL = "internal error; the server's log says more"
 
@@ -26,23 +26,11 @@ def path(name: str) -> bytes:
 
 
 def unary(name: str, method: Unary) -> Method:
-    return _row(name, _answered(method))
+    return Method(SERVICE, name, request_streaming=False, response_streaming=False, handler=_answered(method), kind=0)
 
 
 def streaming(name: str, method: Streaming) -> Method:
-    return _row(name, _streamed(method))
-
-
-def _row(name: str, handler: Any) -> Method:
-    described = pool().FindServiceByName(SERVICE).methods_by_name[name]
-    return Method(
-        request=message_class(described.input_type.full_name),
-        response=message_class(described.output_type.full_name),
-        request_streaming=described.client_streaming,
-        response_streaming=described.server_streaming,
-        handler=handler,
-        kind=0,
-    )
+    return Method(SERVICE, name, request_streaming=False, response_streaming=True, handler=_streamed(method), kind=0)
 
 
 def _answered(method: Unary) -> Unary:

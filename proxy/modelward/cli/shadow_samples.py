@@ -16,7 +16,7 @@ from modelward.config.sources import from_environment, from_file
 from modelward.config.state_folder import state_folder
 from modelward.problem import Problem, ProblemsFound
 from modelward.rpc.contents import AnswerProblem, Array, decode_all
-from modelward.rpc.protocol import DecodeError, Message, message_class
+from modelward.rpc.protocol import Malformed, Message, message_class, parse
 from modelward.shadow.samples import FOLDER, Kept, Sample, SampleError, kept, read
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ def time_of(time_ns: int) -> str:
 def parsed(kind: str, data: bytes) -> Any:
     """A message of the inference protocol; None where it is none."""
     try:
-        return message_class(f"inference.{kind}").FromString(data)
-    except DecodeError:
+        return parse(message_class(f"inference.{kind}"), data)
+    except Malformed:
         return None
 
 

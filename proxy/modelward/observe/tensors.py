@@ -17,13 +17,13 @@ import numpy.typing as npt
 
 from modelward.observe.source import Source, Tensor
 from modelward.rpc.contents import AnswerProblem, Array, decode, decode_contents
-from modelward.rpc.protocol import DecodeError, message_class
+from modelward.rpc.protocol import Malformed, message_class, parse
 from modelward.tensors import DATATYPES
 from modelward_native.observe.places import OTHERWISE, PLACE, Places
 
 PLACE_DTYPE = np.dtype(list(PLACE))
 _TENSOR = struct.Struct("<IIQ")  # mw_observed_tensor
-_ANSWER = message_class("inference.ModelInferResponse")
+_ANSWER = "inference.ModelInferResponse"
 
 Rows = npt.NDArray[np.intp]
 Read = Callable[[Sequence[Tensor], bytes], dict[str, Array]]
@@ -154,8 +154,8 @@ def _outputs(specs: Sequence[Tensor], raw: bytes) -> dict[str, Array]:
         return {}
     declared: Mapping[str, str] = {spec.name: spec.datatype for spec in specs}
     try:
-        answer: Any = _ANSWER.FromString(raw)
-    except DecodeError:
+        answer: Any = parse(message_class(_ANSWER), raw)
+    except Malformed:
         return {}
     names = [tensor.name for tensor in answer.outputs]
     raws = answer.raw_output_contents

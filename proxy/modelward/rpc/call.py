@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from modelward.rpc.protocol import Message
+from modelward.rpc.protocol import Message, request_class
 
 
 class Call(Protocol):
@@ -48,12 +48,16 @@ StreamHandler = Callable[[Requests, Call], AsyncGenerator[Message, None]]
 
 @dataclass(frozen=True)
 class Method:
-    """One row of the method table; everything but the handler comes from the service's descriptor."""
+    """One row of the method table; `build` is held against the descriptors by a test, since they are read late."""
 
-    request: type[Message]
-    response: type[Message]
+    service: str
+    name: str
     request_streaming: bool
     response_streaming: bool
     handler: UnaryHandler | StreamHandler
     kind: int
     """What callers must be permitted, a bit of modelward_native.access.identities.PERMITS; 0: open to everybody."""
+
+    @property
+    def request(self) -> type[Message]:
+        return request_class(self.service, self.name)

@@ -21,6 +21,8 @@ from modelward.server.readiness import Readiness
 
 # "" is the server as a whole. Models are no gRPC services: ModelReady answers for them.
 KNOWN_SERVICES = frozenset(("", *SERVICES))
+# messages of one field, encoded: protobuf is not imported for probes
+SERVING, NOT_SERVING, TRUE = b"\x08\x01", b"\x08\x02", b"\x08\x01"
 
 
 def prepared(ready: bool) -> dict[bytes, dict[bytes, bytes]]:
@@ -28,27 +30,21 @@ def prepared(ready: bool) -> dict[bytes, dict[bytes, bytes]]:
 
     A message that is written in another way, or asks for what is not known, is for the coroutines below.
     """
-    request, check = (
-        message_class("grpc.health.v1.HealthCheckRequest"),
-        message_class("grpc.health.v1.HealthCheckResponse"),
-    )
-    status = check(status="SERVING" if ready else "NOT_SERVING")
+    status = _framed(SERVING if ready else NOT_SERVING)
     return {
-        f"/{HEALTH_SERVICE}/Check".encode(): {
-            request(service=name).SerializeToString(): _framed(status) for name in KNOWN_SERVICES
-        },
-        f"/{INFERENCE_SERVICE}/ServerLive".encode(): {
-            b"": _framed(message_class("inference.ServerLiveResponse")(live=True))
-        },
-        f"/{INFERENCE_SERVICE}/ServerReady".encode(): {
-            b"": _framed(message_class("inference.ServerReadyResponse")(ready=ready))
-        },
+        f"/{HEALTH_SERVICE}/Check".encode(): {_asked(name): status for name in KNOWN_SERVICES},
+        f"/{INFERENCE_SERVICE}/ServerLive".encode(): {b"": _framed(TRUE)},
+        f"/{INFERENCE_SERVICE}/ServerReady".encode(): {b"": _framed(TRUE if ready else b"")},
     }
 
 
-def _framed(message: Message) -> bytes:
-    encoded: bytes = message.SerializeToString()
-    return struct.pack(">BI", 0, len(encoded)) + encoded
+def _asked(service: str) -> bytes:
+    """A HealthCheckRequest; a name is shorter than 128 bytes."""
+    return b"\x0a" + bytes([len(service)]) + service.encode() if service else b""
+
+
+def _framed(message: bytes) -> bytes:
+    return struct.pack(">BI", 0, len(message)) + message
 
 
 class Health:
@@ -56,10 +52,10 @@ class Health:
 
     def __init__(self, readiness: Readiness) -> None:
         self._readiness = readiness
-        self._response = message_class("grpc.health.v1.HealthCheckResponse")
 
-    def _status(self, name: str) -> Message:
-        return self._response(status=name)
+    @staticmethod
+    def _status(name: str) -> Message:
+        return message_class("grpc.health.v1.HealthCheckResponse")(status=name)
 
     def _serving(self, ready: bool) -> Message:
         return self._status("SERVING" if ready else "NOT_SERVING")

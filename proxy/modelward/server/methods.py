@@ -18,12 +18,12 @@ from modelward.rpc.protocol import (
     INFERENCE_SERVICE,
     REFLECTION_SERVICES,
     Code,
-    DecodeError,
+    Malformed,
     Message,
     RpcError,
     clip,
-    message_class,
-    pool,
+    find_descriptors,
+    parse,
 )
 from modelward.server.health import Health
 from modelward.server.inference import Inference, Known, at_once
@@ -47,6 +47,7 @@ def build(catalog: Callable[[], Catalog], readiness: Readiness, known: Known = a
 
     catalog: called for every request, since a reload replaces it. known: as Inference has it.
     """
+    find_descriptors()  # at once, not at the first question
     inference = Inference(catalog, readiness, known)
     health = Health(readiness)
     table = _rows(
@@ -65,24 +66,28 @@ def build(catalog: Callable[[], Catalog], readiness: Readiness, known: Known = a
     )
     table |= _rows(INFERENCE_SERVICE, PERMITS["statistics"], ModelStatistics=inference.model_statistics)
     table |= _rows(INFERENCE_SERVICE, PERMITS["repository"], RepositoryIndex=inference.repository_index)
-    table |= _rows(HEALTH_SERVICE, OPEN, Check=health.check, Watch=health.watch)
+    table |= _rows(HEALTH_SERVICE, OPEN, Check=health.check)
+    table |= _rows(HEALTH_SERVICE, OPEN, response_streaming=True, Watch=health.watch)
     for service in REFLECTION_SERVICES:
         info = Reflection(service.rpartition(".")[0]).info
-        table |= _rows(service, PERMITS["metadata"], ServerReflectionInfo=info)
+        both = _rows(
+            service, PERMITS["metadata"], request_streaming=True, response_streaming=True, ServerReflectionInfo=info
+        )
+        table |= both
     return table
 
 
-def _rows(service: str, kind: int, /, **handlers: UnaryHandler | StreamHandler) -> dict[bytes, Method]:
-    described = pool().FindServiceByName(service).methods_by_name
+def _rows(
+    service: str,
+    kind: int,
+    /,
+    *,
+    request_streaming: bool = False,
+    response_streaming: bool = False,
+    **handlers: UnaryHandler | StreamHandler,
+) -> dict[bytes, Method]:
     return {
-        f"/{service}/{name}".encode(): Method(
-            request=message_class(described[name].input_type.full_name),
-            response=message_class(described[name].output_type.full_name),
-            request_streaming=described[name].client_streaming,
-            response_streaming=described[name].server_streaming,
-            handler=handler,
-            kind=kind,
-        )
+        f"/{service}/{name}".encode(): Method(service, name, request_streaming, response_streaming, handler, kind)
         for name, handler in handlers.items()
     }
 
@@ -141,8 +146,8 @@ async def _run(method: Method, messages: AsyncIterator[bytes], call: Call, send:
 
 
 async def _decoded(method: Method, messages: AsyncIterator[bytes]) -> AsyncGenerator[Message, None]:
-    name = method.request.DESCRIPTOR.full_name
     async for message in messages:
+        name = method.request.DESCRIPTOR.full_name
         if len(message) > MAX_REQUEST_BYTES:
             raise RpcError(
                 Code.RESOURCE_EXHAUSTED,
@@ -150,8 +155,8 @@ async def _decoded(method: Method, messages: AsyncIterator[bytes]) -> AsyncGener
                 "MESSAGE_TOO_LARGE",
             )
         try:
-            decoded = method.request.FromString(message)
-        except DecodeError:
+            decoded = parse(method.request, message)
+        except Malformed:
             raise RpcError(Code.INVALID_ARGUMENT, f"not a valid {name} message", "MALFORMED_MESSAGE") from None
         yield decoded
 

@@ -18,7 +18,7 @@ class Reflection:
     """One version of the service; `package` is "grpc.reflection.v1" or "grpc.reflection.v1alpha"."""
 
     def __init__(self, package: str) -> None:
-        self._response = message_class(f"{package}.ServerReflectionResponse")
+        self._name = f"{package}.ServerReflectionResponse"
         self._answers: dict[str, Callable[[Any, Any], None]] = {
             "list_services": _list_services,
             "file_by_filename": _file_by_filename,
@@ -30,7 +30,7 @@ class Reflection:
     async def info(self, requests: AsyncIterator[Message], call: Call) -> AsyncGenerator[Message, None]:
         """One response per request, in order; a question without an answer gets an error_response, not a status."""
         async for request in requests:
-            response = self._response(valid_host=request.host, original_request=request)
+            response: Any = message_class(self._name)(valid_host=request.host, original_request=request)
             kind = request.WhichOneof("message_request")
             if kind is None:
                 _refuse(response, Code.INVALID_ARGUMENT, "the request asks for nothing that this server knows")

@@ -58,7 +58,7 @@ def backend() -> Backend:
 def server(backend: Backend) -> Iterator[Served]:
     methods = build(catalog, Readiness())
     methods[b"/inference.GRPCInferenceService/ModelInfer"] = Method(
-        REQUEST, RESPONSE, False, False, backend.infer, OPEN
+        "inference.GRPCInferenceService", "ModelInfer", False, False, backend.infer, OPEN
     )
     with served(Dispatcher(methods)) as running:
         yield running

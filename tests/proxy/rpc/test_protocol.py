@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib
-from importlib import resources
 from pathlib import Path
 
 import grpc
@@ -9,7 +8,7 @@ import pytest
 from google.protobuf import descriptor_pool
 
 from modelward.rpc import protocol
-from modelward.rpc.protocol import Code, DescriptorsMissing, RpcError, clip, message_class
+from modelward.rpc.protocol import Code, DescriptorsMissing, Malformed, RpcError, clip, message_class, parse
 
 
 def test_codes_are_grpcs_own() -> None:
@@ -47,9 +46,16 @@ def test_every_field_that_we_describe_has_tritons_number_and_type() -> None:
 def test_a_missing_descriptor_set_is_reported_with_the_command_that_builds_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(protocol, "DESCRIPTORS", tmp_path / "descriptors.pb")
     with pytest.raises(DescriptorsMissing, match=r"descriptors\.pb is missing.*grpc_tools\.protoc"):
         protocol.file_set.__wrapped__()
+
+
+def test_what_is_no_message_is_malformed() -> None:
+    request = message_class("inference.ModelMetadataRequest")
+    assert parse(request, request(name="m").SerializeToString()) == request(name="m")
+    with pytest.raises(Malformed):
+        parse(request, b"\xff")
 
 
 def test_an_error_keeps_its_code_message_and_reason() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,6 +9,7 @@ import grpc
 import pytest
 
 from modelward.rpc.protocol import message_class
+from modelward.server.health import KNOWN_SERVICES, prepared
 from modelward.server.readiness import Readiness
 from tests.proxy.server.adapter import Served
 
@@ -37,6 +39,23 @@ def watching(channel: grpc.Channel, service: str) -> Iterator[Any]:
         yield stream
     finally:
         stream.cancel()
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_prepared_answers_are_the_messages_framed(ready: bool) -> None:
+    def framed(message: Any) -> bytes:
+        encoded: bytes = message.SerializeToString()
+        return struct.pack(">BI", 0, len(encoded)) + encoded
+
+    health = RESPONSE(status="SERVING" if ready else "NOT_SERVING")
+    live, able = (message_class(f"inference.Server{kind}Response") for kind in ("Live", "Ready"))
+    assert prepared(ready) == {
+        b"/grpc.health.v1.Health/Check": {
+            REQUEST(service=name).SerializeToString(): framed(health) for name in KNOWN_SERVICES
+        },
+        b"/inference.GRPCInferenceService/ServerLive": {b"": framed(live(live=True))},
+        b"/inference.GRPCInferenceService/ServerReady": {b"": framed(able(ready=ready))},
+    }
 
 
 @pytest.mark.parametrize("service", ["", "inference.GRPCInferenceService", "grpc.health.v1.Health"])

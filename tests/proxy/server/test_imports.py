@@ -36,8 +36,9 @@ CHECKS = {"pydantic", "pydantic_core", "yaml"}
 """What a configuration is read and checked with, in a child that ends then."""
 WORKER = {"aiohttp", "rich", "jwt", "cryptography", "prometheus_client", "numpy", "onnx", "yaml", "grpc"}
 COMMAND = {"onnx", "onnxruntime", "aiohttp", "jwt", "cryptography", "jsonschema", "psycopg", "model_signing"}
-# by packages or modules: what only operators, approvals, audit, integrity, sealing and access_log need
+# by packages or modules: what only operators, approvals, audit, integrity, sealing, access_log and cold calls need
 UNCONFIGURED = {"jwt", "cryptography", "jsonschema", "psycopg", "model_signing", "sigstore", "bech32"}
+UNCONFIGURED |= {"google.protobuf"}
 PARTS = {
     "approvals.book", "approvals.desk", "approvals.differences", "approvals.proposal", "approvals.signatures",
     "audit.log", "audit.merkle", "audit.opening", "audit.trail", "audit.witnesses",

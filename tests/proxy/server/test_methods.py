@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward.rpc.call import Call, Method
-from modelward.rpc.protocol import Code, Message, RpcError, message_class
+from modelward.rpc.protocol import INFERENCE_SERVICE, Code, Message, RpcError, message_class, pool
 from modelward.server.methods import MAX_REQUEST_BYTES, OPEN, Dispatcher, build
 from modelward.server.readiness import Readiness
 from tests.proxy.server.adapter import AdapterCall
@@ -51,8 +51,7 @@ def cold() -> Dispatcher:
 
 def with_handler(handler: Callable[..., Any], *, streaming: bool = False) -> Dispatcher:
     """One method, at METADATA, that runs `handler`."""
-    request, response = map(message_class, ("inference.ModelMetadataRequest", "inference.ModelMetadataResponse"))
-    return Dispatcher({METADATA: Method(request, response, False, streaming, handler, OPEN)})
+    return Dispatcher({METADATA: Method(INFERENCE_SERVICE, "ModelMetadata", False, streaming, handler, OPEN)})
 
 
 def test_the_table_holds_every_method_but_the_compiled_two() -> None:
@@ -63,12 +62,15 @@ def test_the_table_holds_every_method_but_the_compiled_two() -> None:
     ]  # fmt: skip
 
 
-def test_streaming_comes_from_the_descriptors() -> None:
+def test_each_method_streams_as_its_descriptor_says() -> None:
     table = build(catalog, Readiness())
-    reflection = table[b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"]
-    assert (table[WATCH].request_streaming, table[WATCH].response_streaming) == (False, True)
-    assert (reflection.request_streaming, reflection.response_streaming) == (True, True)
-    assert (table[METADATA].request_streaming, table[METADATA].response_streaming) == (False, False)
+    for path, method in table.items():
+        described = pool().FindServiceByName(method.service).methods_by_name[method.name]
+        assert path.decode() == f"/{method.service}/{method.name}"
+        assert method.request_streaming == described.client_streaming
+        assert method.response_streaming == described.server_streaming
+        assert method.request is message_class(described.input_type.full_name)
+    assert table[WATCH].response_streaming
 
 
 def test_a_unary_call_is_decoded_answered_and_encoded() -> None:
