@@ -32,6 +32,7 @@ class ProposalCalls:
         self._server = server
 
     async def proposals(self, request: Any, call: OperatorCall) -> Message:
+        await self._server.proposals.desk.refresh()
         book = self._server.proposals.desk.book
         try:
             if request.number:
@@ -56,6 +57,7 @@ class ProposalCalls:
 
     async def withdraw(self, request: Any, call: OperatorCall) -> Message:
         desk, by, number = self._server.proposals.desk, call.operator.actor, request.number
+        await desk.refresh()
         try:
             proposal = desk.book.find(number)
             if not desk.is_own(proposal, by):
@@ -72,6 +74,7 @@ class ProposalCalls:
 
     async def _about(self, verb: Any, request: Any, call: OperatorCall) -> Message:
         desk, by = self._server.proposals.desk, call.operator.actor
+        await desk.refresh()
         try:
             ask = desk.book.find(request.number).ask
             _demand(verb, request.number, ask, call)
@@ -137,6 +140,7 @@ def proposal_message(proposal: Proposal, *, whole: bool = True, diff: bool = Tru
         verdict=json.dumps(ask.verdict, allow_nan=False) if whole and ask.verdict is not None else "",
         diff=() if not whole or not ask.diff else ask.diff if diff else (HIDDEN,),
         break_glass=proposal.break_glass,
+        server=proposal.on,
         review=_approval(proposal.reviewed) if proposal.reviewed is not None else None,
     )
 

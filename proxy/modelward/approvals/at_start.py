@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from secrets import randbelow
 
+from modelward.approvals.book import ALONE
 from modelward.approvals.objections import Objections
 from modelward.approvals.proposal import Approval, Ask
 from modelward.approvals.rules import rules_of
@@ -52,6 +54,9 @@ def agreed(
             log.warning("the files wait, although they are signed: %s", found)
             return False
         last = book.proposals[-1]
+        if config.fleet is not None:  # which is not asked at a start
+            last = last.model_copy(update={"number": ALONE + randbelow(9 * ALONE)})
+            book = book.model_copy(update={"last": book.last - 1, "proposals": (*book.proposals[:-1], last)})
     for name in names:
         approval = Approval(by=Actor(name=name, proof="signature"), at=now, signed=True)
         try:

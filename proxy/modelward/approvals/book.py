@@ -21,6 +21,8 @@ from modelward.plural import counted
 from modelward.problem import Problem, ProblemsFound
 from modelward.records import Struct
 
+ALONE = 100_000_000
+"""From here on numbers are of what a server of a fleet did without asking the others; which one, is random."""
 MOST_OPEN = 64
 MOST_OF_ONE = 16
 """Open proposals of one person: a single deployer does not keep the others out."""
@@ -87,15 +89,16 @@ class Book(Struct, frozen=True, kw_only=True):
         book = self if by == ITSELF else self._with_claim(ask, by)
         return book._with_new(ask, by, now, expires=now + seconds, needed=needed, rules=rules)
 
-    def broken(self, ask: Ask, by: Actor, now: float, *, rights: bool = False) -> Book:
-        """With one that is executing, and waits for a review. An open one for the same is void. rights: as Proposal."""
+    def broken(self, ask: Ask, by: Actor, now: float, *, rights: bool = False, number: int = 0) -> Book:
+        """With one that is executing, and waits for a review. An open one for the same is void. rights: as Proposal.
+        number: 0 for the next one."""
         if len(self.unreviewed) >= MOST_UNREVIEWED:
             raise refusal(0, f"{MOST_UNREVIEWED} uses of --break-glass wait for a review", HOW_REVIEW)
         book = self
         for each in self.open:
             if each.ask.is_as(ask):
                 book = book._ended(each, "void", now, f"{by.name} did it by breaking the glass", "")
-        book = book._with_new(ask, by, now, expires=now, needed=0)
+        book = book._with_new(ask, by, now, expires=now, needed=0, number=number)
         glass = {"state": "executing", "break_glass": True, "rights": rights}
         return book.with_(structs.replace(book.proposals[-1], **glass))
 
@@ -179,10 +182,17 @@ class Book(Struct, frozen=True, kw_only=True):
         changed = tuple(proposal if each.number == proposal.number else each for each in self.proposals)
         return structs.replace(self, proposals=changed)
 
-    def _with_new(self, ask: Ask, by: Actor, now: float, *, expires: float, needed: int, rules: str = "") -> Book:
-        number = self.last + 1
+    def placed(self, number: int, on: str) -> Book:
+        """With a server of a fleet as the one where it was proposed, or which executes it."""
+        return self.with_(structs.replace(self.find(number), on=on))
+
+    def _with_new(
+        self, ask: Ask, by: Actor, now: float, *, expires: float, needed: int, rules: str = "", number: int = 0
+    ) -> Book:
+        number = number or self.last + 1
+        last = max(self.last, number) if number < ALONE else self.last
         new = Proposal(number=number, ask=ask, by=by, at=now, since=now, expires=expires, needed=needed, rules=rules)
-        return structs.replace(self, last=number, proposals=(*self.proposals, new))
+        return structs.replace(self, last=last, proposals=(*self.proposals, new))
 
     def _with_claim(self, ask: Ask, by: Actor) -> Book:
         return structs.replace(self, objections=self.objections.with_claim(ask.files, by.name))

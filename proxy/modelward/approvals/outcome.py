@@ -7,6 +7,7 @@ from typing import Any
 
 from modelward.approvals.book import Book
 from modelward.approvals.proposal import Proposal
+from modelward.audit.record import ITSELF
 from modelward.audit.unanswered import UNKNOWN
 
 ENDED = "the server ended before it was done"
@@ -14,16 +15,18 @@ DONE: Mapping[str, Any] = {"result": "done"}
 NOT_DONE: Mapping[str, Any] = {"result": "failed", "reason": ENDED}
 
 
-def outcome_of(book: Book, asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """As modelward.audit.unanswered.Tell. None of what is being executed: the desk does that, or finds it done."""
+def outcome_of(book: Book, asked: Mapping[str, Any], *, shared: bool = False) -> Mapping[str, Any] | None:
+    """As modelward.audit.unanswered.Tell. None of what is being executed: the desk does that, or finds it done.
+    shared: by a fleet, whose book may have gone on since this one was kept."""
+    not_done = UNKNOWN if shared else NOT_DONE
     number, verb = asked.get("proposal"), str(asked.get("verb"))
     if not isinstance(number, int):
         return UNKNOWN
     proposal = next((each for each in book.proposals if each.number == number), None)
     if proposal is None:
-        return UNKNOWN if number <= book.last else NOT_DONE
+        return UNKNOWN if number <= book.last else not_done
     if verb.startswith("proposal."):
-        return DONE if _is_in(proposal, verb, asked["actor"]["name"]) else NOT_DONE
+        return DONE if _is_in(proposal, verb, asked["actor"]["name"]) else not_done
     match proposal.state:
         case "executing":
             return None
@@ -37,8 +40,8 @@ def outcome_of(book: Book, asked: Mapping[str, Any]) -> Mapping[str, Any] | None
 def _is_in(proposal: Proposal, verb: str, name: str) -> bool:
     """Whether the book has what this operator asked for."""
     match verb:
-        case "proposal.open":
-            return True
+        case "proposal.open":  # of a fleet, another server's may have the number
+            return name in (proposal.by.name, ITSELF.name)
         case "proposal.break_glass":
             return proposal.break_glass
         case "proposal.claim":

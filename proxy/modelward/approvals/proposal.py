@@ -11,6 +11,8 @@ from modelward.audit.record import ITSELF, Actor
 from modelward.records import Struct
 
 Verb = Literal["promote", "rollback", "pardon", "accept", "breaker", "reload", "restart"]
+OF_ONE_SERVER = ("pardon", "accept", "restart")
+"""Of what one server of a fleet has, and no other: its inputs that are not run, its alarms, its workers."""
 State = Literal["open", "executing", "done", "failed", "rejected", "withdrawn", "expired", "void"]
 
 
@@ -90,6 +92,7 @@ class Proposal(Struct, frozen=True, kw_only=True):
 
     rules: digest of the settings that say who may propose and approve it, when it was proposed. why: of its end.
     break_glass: it was done without approvals; reviewed: by whom since. rights: as Approval, of who broke the glass.
+    on: the server of a fleet at which it was proposed, and once it is approved, which executes it; empty without one.
     """
 
     number: int
@@ -107,6 +110,7 @@ class Proposal(Struct, frozen=True, kw_only=True):
     break_glass: bool = False
     rights: bool = False
     reviewed: Approval | None = None
+    on: str = ""
 
     @property
     def enough(self) -> int:

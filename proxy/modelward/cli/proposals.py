@@ -88,6 +88,7 @@ def print_proposal(proposal: Any) -> None:
         ("reason", proposal.reason),
         ("digest", proposal.digest),
         ("files", proposal.files),
+        ("server", proposal.server),
         ("steps", ", ".join(f"{step} %" for step in proposal.steps)),
         ("for", f"{proposal.seconds:.0f} s" if proposal.seconds else ""),
         ("auto", "goes on by itself" if proposal.auto else ""),

@@ -25,6 +25,7 @@ from modelward.fleet import evidence, key
 from modelward.fleet.namesake import Namesake
 from modelward.fleet.note import Note
 from modelward.fleet.note import encoded as note_of
+from modelward.fleet.part import Part
 from modelward.fleet.record import Malformed, Record, applied, decoded, is_newer, record_of
 from modelward.fleet.store import KEPT_SECONDS, LEASE_SECONDS, Document, Store, StoreError, Told
 from modelward.problem import Problem, ProblemsFound
@@ -50,18 +51,6 @@ class Promotions(Protocol):
     async def follow(self, model: str, change: Callable[[State], State]) -> None: ...
 
     def counted(self) -> Mapping[str, tuple[Promotion, Sides]]: ...
-
-
-class Part(Protocol):
-    """Something else that a fleet shares, as one document."""
-
-    name: str
-
-    def look(self) -> None:
-        """Notes what was changed here. Called all the time, also while the store is gone."""
-
-    async def reconcile(self, data: bytes | None) -> bytes | None:
-        """data: what is in the store. What is to be there; None where it is. Raises Malformed, and nothing changed."""
 
 
 class Member:
@@ -100,10 +89,10 @@ class Member:
         self._pairs: Mapping[evidence.Key, Pairs] = {}
         self._paired = -inf
         self._gathered = self._heard = -inf  # monotonic seconds, as all of these
-        self._unanswered = 0
+        self.unanswered = 0
         self._logged: dict[str, float] = {}
         self._wake = asyncio.Event()
-        self._speaking = asyncio.Lock()
+        self.speaking = asyncio.Lock()
         self._over = False
         self.pairs: Callable[[int], Mapping[evidence.Key, Pairs]] = lambda most: {}
         """What this server has counted of shadows, of at most so many."""
@@ -180,8 +169,8 @@ class Member:
 
     async def start(self) -> None:
         """The first attempt is over when this returns."""
-        async with self._speaking:
-            await self._attempt()
+        async with self.speaking:
+            await self.attempt()
 
     async def run(self) -> None:
         """Until `stop`."""
@@ -191,19 +180,18 @@ class Member:
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
             self._wake.clear()
-            async with self._speaking:
-                if not self._over:
-                    await self._attempt()
+            async with self.speaking:
+                await self.attempt()
             pause = self.settings.interval / SECOND if self.up else min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     async def stop(self) -> None:
         """The others need not wait until this server is forgotten."""
-        async with self._speaking:
+        async with self.speaking:
             if self.up:
                 with suppress(StoreError):
                     await self.store.leave(self.replica, self.identity)
             await self.store.close()
-            self._over = True
+            self._over, self.up = True, False
 
     async def key(self, own: bytes) -> bytes:
         """The one of the fleet (modelward.fleet.key). own: if it is this one, or the store cannot be had."""
@@ -217,6 +205,23 @@ class Member:
             self._say("key", logging.ERROR, "the fleet's key cannot be had: callers may get other versions: %s", error)
             return own
 
+    def document(self, name: str) -> Document | None:
+        """As the store had it last."""
+        return self._documents.get(name)
+
+    async def put(self, name: str, before: int, epoch: int, data: bytes) -> Document | None:
+        """As Store.swap, while `speaking` is held. Raises StoreError."""
+        there = await self.store.swap(name, before, epoch, data)
+        self._documents[name] = there or Document(epoch, data)
+        return there
+
+    @property
+    def where(self) -> str:
+        return self.settings.where
+
+    def wake(self) -> None:
+        self._wake.set()
+
     async def notes(self) -> Mapping[str, Told]:
         """What each server says of itself. Raises StoreError."""
         return await self.store.notes()
@@ -229,18 +234,21 @@ class Member:
             return f"{where}; it cannot be reached: this server keeps what it has, and decides alone what is taken back"
         return f"{where}; {'leads' if self.leads else 'follows'}{self.namesake.words}"
 
-    async def _attempt(self) -> None:
+    async def attempt(self) -> None:
+        """While `speaking` is held."""
+        if self._over:
+            return
         try:
             await self._round()
             if self.up is False:
                 log.warning("%s is back: the fleet is followed again", self.settings.where)
-            self.up, self._unanswered = True, 0
+            self.up, self.unanswered = True, 0
             self.counts["ok"] += 1
             await self._reconcile()
         except StoreError as error:
             self.counts["failed"] += 1
-            self._unanswered += 1
-            if self.up and self._unanswered < ATTEMPTS_UNTIL_GONE:
+            self.unanswered += 1
+            if self.up and self.unanswered < ATTEMPTS_UNTIL_GONE:
                 return
             if self.up is not False:
                 self.lost += self.up is True

@@ -38,8 +38,9 @@ class Fleet:
         self._began = time.monotonic()
         self.member: Member | None = None
 
-    async def start(self) -> None:
-        """Before promotions are resumed. Raises ProblemsFound where what speaks to the store is not installed."""
+    async def start(self, join: Callable[[Member], None]) -> None:
+        """Before promotions are resumed. join: what else is shared joins the fleet. Raises ProblemsFound where what
+        speaks to the store is not installed."""
         if (settings := self._config.fleet) is None:
             return
         from modelward.fleet.key import KeptKey  # noqa: PLC0415 - only where there is a fleet
@@ -53,6 +54,7 @@ class Fleet:
         key = await self.member.key(own_key(self._config))
         keep_key(self._config, key)
         self.member.parts.append(KeptKey(key))
+        join(self.member)
 
     def begin(
         self,

@@ -25,6 +25,7 @@ from modelward.upstream.breaker_override import BreakerOrder
 if TYPE_CHECKING:
     from modelward.approvals.desk import Desk
     from modelward.approvals.proposal import Ask, Proposal
+    from modelward.fleet.member import Member
     from modelward.supervisor.proposals import Proposals
 
 LOOK_SECONDS = 1.0
@@ -47,11 +48,27 @@ class FourEyes:
         self._config = config
         self._file = state_folder(config().state) / FILE
         self._made: Proposals | None = None
+        self._member: Member | None = None
 
     def load(self) -> None:
         """What was kept. Raises ProblemsFound."""
         if self._config().approvals is not None or self._file.exists() or self._file.is_symlink():
             self._proposals.desk.load()
+
+    def join(self, member: Member) -> None:
+        """The fleet's proposals take the place of this server's. Raises ProblemsFound."""
+        self._member = member
+        if self._made is not None:
+            self._share(self._made)
+
+    def _share(self, made: Proposals) -> None:
+        if self._member is None:
+            return
+        from modelward.approvals.shared import SharedBook  # noqa: PLC0415 - only where there is a fleet
+
+        shared = SharedBook(self._member, made.desk.store, made.desk.book)
+        made.desk.keeper = shared
+        self._member.parts.append(shared)
 
     def outcome(self, asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Of what people had asked for when the server ended; as modelward.audit.unanswered.Tell."""
@@ -61,7 +78,7 @@ class FourEyes:
             return UNKNOWN
         from modelward.approvals.outcome import outcome_of  # noqa: PLC0415 - see above
 
-        return outcome_of(self._made.desk.book, asked)
+        return outcome_of(self._made.desk.book, asked, shared=self._config().fleet is not None)
 
     @property
     def desk(self) -> Desk:
@@ -129,4 +146,5 @@ class FourEyes:
             from modelward.supervisor.proposals import Proposals  # noqa: PLC0415 - see above
 
             self._made = Proposals(*self._parts)
+            self._share(self._made)
         return self._made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -13,6 +14,7 @@ from modelward.admin.operator import NotNow, Operator
 from modelward.admin.recorded import Recorded
 from modelward.approvals.configuration import Configuration, signed_by
 from modelward.approvals.desk import Desk
+from modelward.approvals.elsewhere import agreed
 from modelward.approvals.objections import changed
 from modelward.approvals.proposal import Ask, Parameters, Proposal
 from modelward.approvals.rules import rules_of
@@ -25,12 +27,14 @@ from modelward.config.approvals import Approvals, ApprovedVerb
 from modelward.config.schema import Config
 from modelward.config.settings_files import signatures_of
 from modelward.config.state_folder import state_folder
+from modelward.config.units import SECOND
 from modelward.fingerprint import fingerprint
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import PromotedServer, Wanted, digest_of, steps_of
 from modelward.promotion.notes import named_of, not_covered, uncovered
 from modelward.promotion.promoter import Promoter
 from modelward.server.report import Report
+from modelward.supervisor.asked_of import order_of, wanted_of
 from modelward.supervisor.shadow_verdicts import ShadowVerdicts
 from modelward.telemetry.snapshot import ApprovalsSnapshot
 from modelward.upstream.breaker_override import BreakerOrder
@@ -64,6 +68,7 @@ class Proposals:
         self._config = config
         self._following = asyncio.Lock()
         self._signatures: object = None  # as they were looked at last
+        self._followed = 0  # proposal of another server that was followed here last, or could not be
         store = Store(state_folder(config().state))
         self.desk = Desk(store, self, lambda: config().approvals or Approvals.default(), recorder)
 
@@ -79,6 +84,7 @@ class Proposals:
             try:
                 await self.desk.look()
                 await self._take_signatures()
+                await self._follow_others()
             except Exception:
                 log.exception("a look at proposals failed")
 
@@ -190,14 +196,22 @@ class Proposals:
                 continue
             if waiting is not None and each.ask.digest == waiting.digest:
                 found = each
-            else:
+            elif self.desk.execution.is_for(each) and (each.ask.digest != self._approved or not self._shares):
                 await self.desk.void(each.number, "the files of the configuration have changed again")
         if waiting is None or found is not None or not (asked or self.desk.book.of_files(waiting.digest) is None):
             return found
+        if self._agreed_elsewhere() is not None:  # and is followed at the next look
+            return None
         diff = (*named_of(waiting.config, self._promoter.state, self._config()), *waiting.diff)
         files = changed(approved.data, waiting.files.texts) if approved is not None else ()
         ask = Ask(verb="reload", digest=waiting.digest, reason=WATCHED, diff=diff, cut=waiting.cut, files=files)
-        return await self.desk.propose(ask, ITSELF, self.needed("reload"))
+        try:
+            return await self.desk.propose(ask, ITSELF, self.needed("reload"))
+        except ProblemsFound:
+            same = [each for each in self.desk.book.open if each.ask.verb == "reload" and each.ask.digest == ask.digest]
+            if not (self._shares and same):  # another server of the fleet was first
+                raise
+            return same[0]
 
     async def claimed(self, proposal: Proposal, by: Actor, reason: str) -> Proposal:
         """As this operator's, where it is no other's yet and nobody has approved it."""
@@ -209,7 +223,7 @@ class Proposals:
 
     async def pinned(self, ask: Ask) -> str:
         if ask.verb == "promote":
-            self._promoter.check(_wanted(ask))
+            self._promoter.check(wanted_of(ask))
             return digest_of(self._serving, ask.model, ask.version)
         if ask.verb == "reload":
             return await asyncio.get_running_loop().run_in_executor(None, self._configuration.digest)
@@ -230,7 +244,8 @@ class Proposals:
     def was_done(self, proposal: Proposal) -> bool:
         match proposal.ask.verb:
             case "promote" | "rollback":
-                return self._promoter.state.executed(proposal.number, proposal.since, self._promoter.fleet.replica)
+                on = proposal.on or self._promoter.fleet.replica
+                return self._promoter.state.executed(proposal.number, proposal.since, on)
             case "reload":
                 return self._approved == proposal.ask.digest
             case "breaker":  # overrides end with the process
@@ -249,13 +264,10 @@ class Proposals:
 
     async def _do(self, proposal: Proposal) -> None:
         ask, actor = proposal.ask, words(proposal)
-        marks = {"proposal": proposal.number, "approvals": proposal.approvers, "break_glass": proposal.break_glass}
-        if ask.verb in ("pardon", "accept", "restart", "reload"):  # the others have the reason
-            marks |= {"reason": ask.reason, "digest": ask.digest}
-        server = Recorded(self._server, proposal.by, **marks)
+        server = Recorded(self._server, proposal.by, **self._marks(proposal))
         match ask.verb:
             case "promote":
-                await server.promote(replace(_wanted(ask), actor=actor, proposal=proposal.number, digest=ask.digest))
+                await server.promote(replace(wanted_of(ask), actor=actor, proposal=proposal.number, digest=ask.digest))
             case "rollback":
                 await server.rollback(ask.model, ask.reason, actor, partial(self._check_promoted, ask))
             case "pardon":
@@ -263,12 +275,20 @@ class Proposals:
             case "accept":
                 await server.accept(ask.model, ask.version, actor, ask.digest)
             case "breaker":
-                await server.breaker(_order(ask), actor)
+                await server.breaker(order_of(ask), actor)
             case "restart":
                 if problems := (await server.restart(lambda worker: None, actor)).problems:
                     raise ProblemsFound(problems)
             case "reload":
                 await self._reload(server, proposal, actor)
+
+    @staticmethod
+    def _marks(proposal: Proposal) -> dict[str, Any]:
+        ask = proposal.ask
+        marks = {"proposal": proposal.number, "approvals": proposal.approvers, "break_glass": proposal.break_glass}
+        if ask.verb in ("pardon", "accept", "restart", "reload"):  # the others have the reason
+            marks |= {"reason": ask.reason, "digest": ask.digest}
+        return marks
 
     async def _reload(self, server: Recorded, proposal: Proposal, actor: str) -> None:
         """Approved files that are followed in part are approved; a file that was changed since is not followed."""
@@ -313,7 +333,8 @@ class Proposals:
             None, signed_by, waiting.files, approved, self._config(), self.desk.book.objections, asked
         )
         for name in names:
-            if self.desk.book.find(last.number).state == "open":
+            now = self.desk.book.find(last.number)
+            if now.state == "open" and not self.desk.has_approved(now, name):
                 await self._sign(last.number, name)
 
     async def _sign(self, number: int, name: str) -> None:
@@ -321,6 +342,36 @@ class Proposals:
             await self.desk.approve(number, Actor(name=name, proof="signature"), "", signed=True)
         except ProblemsFound as found:
             log.warning("proposal %d: the signature of %s does not approve it: %s", number, name, found)
+
+    @property
+    def _shares(self) -> bool:
+        """Whether proposals are those of a fleet."""
+        return bool(self.desk.keeper.replica)
+
+    async def _follow_others(self) -> None:
+        """Files that were approved on another server of the fleet are approved here, where they lie here too."""
+        proposal = self._agreed_elsewhere()
+        if proposal is None or proposal.number == self._followed:
+            return
+        self._followed = proposal.number
+        try:
+            actor, marks = words(proposal), self._marks(proposal)
+            await self._reload(Recorded(self._server, proposal.by, **marks), proposal, actor)
+        except NotNow as why:
+            log.info("proposal %d is followed later: %s", proposal.number, why)
+            self._followed = 0
+        except ProblemsFound as found:
+            log.error("proposal %d was approved on another server, and is not followed: %s", proposal.number, found)
+
+    def _agreed_elsewhere(self) -> Proposal | None:
+        """The proposal of the files that wait. Not where this server would have asked others."""
+        waiting, approved = self._configuration.waiting, self._configuration.approved
+        if not self._shares or waiting is None or approved is None:
+            return None
+        life = (self._config().approvals or Approvals.default()).expire / SECOND
+        replica = self.desk.keeper.replica
+        last = agreed(self.desk.book, waiting, approved, time.time(), life=life, replica=replica)
+        return last if last is not None and last.rules == self.rules(last.ask) else None
 
     @property
     def _approved(self) -> str:
@@ -340,22 +391,3 @@ def words(proposal: Proposal) -> str:
     """Who does it, as events tell it."""
     glass = "by breaking the glass" if proposal.break_glass else f"approved by {', '.join(proposal.approvers)}"
     return f"{proposal.by.name}, proposal {proposal.number} {glass}"[:200]
-
-
-def _order(ask: Ask) -> BreakerOrder:
-    asked = ask.parameters
-    return BreakerOrder(ask.model, asked.endpoint, asked.action or "auto", asked.seconds, ask.reason)
-
-
-def _wanted(ask: Ask) -> Wanted:
-    asked = ask.parameters
-    return Wanted(
-        ask.model,
-        ask.version,
-        steps=asked.steps,
-        auto=asked.auto,
-        force=asked.force,
-        reason=ask.reason,
-        without=asked.without,
-        percent=asked.percent,
-    )

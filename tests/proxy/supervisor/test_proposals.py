@@ -58,7 +58,7 @@ def test_signatures_are_taken_once_the_files_are_proposed_and_not_again(
     files = SimpleNamespace(places={"configuration": tmp_path / "c.yaml"})
     configuration: Any = SimpleNamespace(waiting=SimpleNamespace(digest="sha256:1", files=files), approved=object())
     proposals = Proposals(none, none, none, none, configuration, lambda: config, lambda: none)
-    desk: Any = SimpleNamespace(book=Book(), approve=AsyncMock())
+    desk: Any = SimpleNamespace(book=Book(), approve=AsyncMock(), has_approved=lambda proposal, name: False)
     proposals.desk = desk
     asyncio.run(proposals._take_signatures())
     desk.approve.assert_not_awaited()

@@ -1,0 +1,142 @@
+"""The book of a fleet as one document: what fits, what is no book, and what becomes of two that have gone on apart."""
+
+from __future__ import annotations
+
+import random
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelward.approvals import shared_book
+from modelward.approvals.book import ALONE, MOST_ENDED, Book
+from modelward.approvals.objections import MOST_REJECTED, Objections
+from modelward.approvals.proposal import Ask
+from modelward.approvals.shared_book import NAME, decoded, encoded, joined, placed, with_untold
+from modelward.audit.record import ITSELF
+from modelward.fleet.record import Malformed
+from modelward.fleet.store import LARGEST_DOCUMENT
+from modelward.problem import ProblemsFound
+from tests.proxy.approvals.test_book import ADA, BOB, EVE, LIFE, approval, ask, opened, person
+
+RANDOM = random.Random(1)
+
+
+def changed(lines: int, by: str = "1") -> Ask:
+    """Of a configuration, with a diff that is hard to pack."""
+    diff = tuple("".join(map(chr, RANDOM.choices(range(0x4E00, 0x9FFF), k=40))) for _ in range(lines))
+    return Ask(verb="reload", digest=f"sha256:{by}", diff=diff, verdict={"lines": lines})
+
+
+def test_a_book_is_read_as_it_was_written() -> None:
+    book = opened(needed=2).approved(1, approval(BOB), person).placed(1, "a")
+    book = book.broken(ask(3), EVE, 2.0, number=ALONE + 7).rejected(1, EVE, 3.0, "no")
+    assert decoded(encoded(book)[1]) == book == encoded(book)[0]
+
+
+def test_what_has_ended_goes_first_where_it_does_not_fit_and_then_diffs_that_only_a_signature_approves() -> None:
+    book = Book()
+    for number in range(1, MOST_ENDED):
+        book = book.proposed(changed(9, str(number)), ADA, 0.0, seconds=LIFE, needed=1, person=person)
+        book = book.rejected(number, BOB, 1.0, "no")
+    book = book.proposed(changed(300), ADA, 0.0, seconds=LIFE, needed=1, person=person)
+    kept, data = encoded(book)
+    assert (decoded(data), len(data) <= LARGEST_DOCUMENT) == (kept, True)
+    assert (kept.open, kept.last) == (book.open, book.last), "what is open is whole"
+    assert {len(each.ask.diff) for each in kept.proposals if each.is_over} == {0}
+    book = book.proposed(changed(700, "other"), ADA, 0.0, seconds=LIFE, needed=1, person=person)
+    kept, data = encoded(book)
+    assert len(data) <= LARGEST_DOCUMENT
+    assert [(each.ask.diff, each.ask.cut) for each in kept.open] == [((), True)] * 2
+    with pytest.raises(ProblemsFound, match="too long to be shown whole"):
+        kept.approved(kept.last, approval(BOB), person)
+
+
+def test_objections_that_are_kept_are_fewer_then_and_none_of_the_others_is_forgotten() -> None:
+    files = [f"m{each}/model.yaml sha256:{random.Random(each).randbytes(32).hex()}" for each in range(MOST_REJECTED)]
+    objections = Objections(rejected={file: float(at) for at, file in enumerate(files)}).with_claim(files, "ada")
+    book = opened().model_copy(update={"objections": objections})
+    kept, data = encoded(book)
+    assert len(data) <= LARGEST_DOCUMENT
+    for at, file in enumerate(files):
+        assert kept.objections.after(file, asked=True) >= at
+
+
+def test_what_does_not_fit_at_all_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_book, "LARGEST_DOCUMENT", 100)
+    with pytest.raises(ProblemsFound, match="take more than"):
+        encoded(opened())
+
+
+def packed(text: bytes) -> bytes:
+    return zlib.compress(text)
+
+
+@pytest.mark.parametrize("data", [
+    b"", b"{}", packed(b""), packed(b"[]"), packed(b'{"last": -5}'), packed(b'{"last": 1e99}'), packed(b"{}")[:-1],
+    packed(b'{"last": 5000000000}'), packed(b" " * (shared_book.LARGEST_TEXT + 1)), packed(b"[" * 100_000),
+    packed(encoded(opened())[0].model_dump_json().replace('"last":1', '"last":0').encode()),
+    packed(encoded(opened())[0].model_dump_json().replace('"number":1', '"number":-1').encode()),
+    packed(encoded(opened())[0].model_dump_json().replace('"expires":100.0', '"expires":1e999').encode()),
+    packed(opened().model_copy(update={"proposals": opened().proposals * 2}).model_dump_json().encode()),
+])  # fmt: skip
+def test_what_is_no_book_is_malformed(data: bytes) -> None:
+    with pytest.raises(Malformed):
+        decoded(data)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_book_or_refused(data: bytes) -> None:
+    for each in (data, packed(data)):
+        try:
+            assert isinstance(decoded(each), Book)
+        except Malformed:
+            continue
+
+
+def test_two_books_that_have_gone_on_apart_are_the_same_once_joined_and_nothing_is_lost() -> None:
+    both = opened(needed=2).proposed(ask(3), EVE, 0.5, seconds=LIFE, needed=1, person=person)
+    one = both.approved(1, approval(BOB), person).rejected(2, BOB, 2.0, "no")
+    other = both.proposed(ask(4), ITSELF, 1.0, seconds=LIFE, needed=1, person=person).approved(2, approval(BOB), person)
+    assert joined(one, other) == joined(other, one) == joined(joined(one, other), one)
+    states = {each.number: (each.state, each.approvers) for each in joined(one, other).proposals}
+    assert states == {1: ("open", ("bob",)), 2: ("rejected", ()), 3: ("open", ())}
+
+
+def test_what_was_executed_on_one_side_is_executing_on_no_other() -> None:
+    executing = opened().approved(1, approval(BOB), person)
+    assert joined(executing.executed(1, 2.0), executing) == executing.executed(1, 2.0)
+    assert joined(opened(), executing) == executing
+
+
+def test_objections_of_both_sides_stay() -> None:
+    one, other = (Objections().with_rejected([file], at).with_claim([file], by) for file, at, by in
+                  (("x", 1.0, "ada"), ("y", 2.0, "eve")))  # fmt: skip
+    found = joined(Book(objections=one), Book(objections=other)).objections
+    assert dict(found.rejected) == {"x": 1.0, "y": 2.0}
+    assert {(each.file, each.by) for each in found.claims} == {("x", "ada"), ("y", "eve")}
+
+
+def test_what_a_server_did_alone_is_added_once_and_ends_what_was_open_for_the_same() -> None:
+    glass = Book().broken(ask(), EVE, 2.0, number=ALONE + 7).executed(ALONE + 7, 3.0).proposals[0]
+    book = with_untold(opened(), [glass])
+    assert [(each.number, each.state) for each in book.proposals] == [(1, "void"), (ALONE + 7, "done")]
+    assert (with_untold(book, [glass]), book.last) == (book, 1)
+
+
+def test_an_end_that_was_not_told_is_the_end_and_takes_objections_with_it() -> None:
+    asked = Ask(verb="reload", digest="sha256:1", files=("configuration sha256:1",))
+    book = Book().proposed(asked, ADA, 0.0, seconds=LIFE, needed=1, person=person)
+    executing = book.approved(1, approval(BOB), person).placed(1, "b")
+    done = executing.executed(1, 2.0)
+    assert with_untold(executing, done.proposals) == done
+    assert with_untold(done, executing.proposals) == done
+    assert with_untold(Book(last=1), done.proposals) == Book(last=1), "it ended long ago"
+
+
+def test_another_number_and_a_server_are_all_that_is_changed() -> None:
+    (proposal,) = opened().proposals
+    moved = placed(proposal, "b", ALONE)
+    assert (moved.on, moved.number, placed(moved, "", 1)) == ("b", ALONE, proposal)
+    assert NAME == "proposals"
