@@ -26,7 +26,8 @@ def outcome_of(book: Book, asked: Mapping[str, Any], *, shared: bool = False) ->
     if proposal is None:
         return UNKNOWN if number <= book.last else not_done
     if verb.startswith("proposal."):
-        return DONE if _is_in(proposal, verb, asked["actor"]["name"]) else not_done
+        name = asked.get("actor", {}).get("name", ITSELF.name)  # which is left out where it was the server itself
+        return DONE if _is_in(proposal, verb, name) else not_done
     match proposal.state:
         case "executing":
             return None

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from modelward.approvals.at_start import agreed, asked
-from modelward.approvals.book import Book
+from modelward.approvals.book import ALONE, Book
 from modelward.approvals.proposal import Approval, Ask
 from modelward.approvals.rules import rules_of
 from modelward.approvals.store import Store
 from modelward.audit.record import ITSELF, Actor
+from modelward.config.fleet import Fleet
 from modelward.config.schema import Config
 
 DIGEST = "sha256:" + "1" * 64
@@ -108,3 +109,14 @@ def test_signatures_are_judged_by_what_was_rejected_and_claimed_and_by_whether_a
     assert told == [(book.objections, False), (book.objections, True)]
     assert book.objections.after(FILES[0], asked=True) == 5.0
     assert store.load().open, "nothing has changed"
+
+
+def test_in_a_fleet_which_is_not_asked_at_a_start_the_number_is_none_of_the_fleets(store: Store) -> None:
+    config = CONFIG.model_copy(update={"fleet": Fleet(url="redis://10.0.0.7")})
+    store.save(Book(last=7))
+    assert agreed(store.file.parent, asked(DIGEST, FILES), lambda objections, asked: ("bob",), config, 10.0)
+    book = store.load()
+    assert [(each.number >= ALONE, each.state, each.approvers) for each in book.proposals] == [
+        (True, "executing", ("bob",))
+    ]
+    assert book.last == 7

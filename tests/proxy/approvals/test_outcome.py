@@ -11,7 +11,7 @@ import pytest
 from modelward.approvals.book import Book
 from modelward.approvals.outcome import DONE, NOT_DONE, outcome_of
 from modelward.approvals.proposal import Approval
-from modelward.audit.record import Actor, human
+from modelward.audit.record import ITSELF, Actor, human
 from modelward.audit.unanswered import UNKNOWN
 from tests.proxy.approvals.test_book import ADA, BOB, EVE, ask
 
@@ -74,3 +74,19 @@ def test_the_book_tells_what_came_of_it(book: Callable[[], Book], verb: str, by:
 def test_what_the_book_does_not_hold_is_unknown() -> None:
     assert outcome_of(opened(), asked("drain", ADA, None)) == UNKNOWN
     assert outcome_of(Book(last=9), asked("proposal.approve", BOB, 4)) == UNKNOWN
+
+
+def test_in_a_fleet_what_this_book_does_not_have_may_have_been_done_all_the_same() -> None:
+    for book, verb, by, number in (
+        (Book(), "proposal.open", ADA, 1),
+        (opened(), "proposal.open", EVE, 1),
+        (opened(), "proposal.approve", BOB, 1),
+        (opened(), "promote", ADA, 2),
+    ):
+        assert outcome_of(book, asked(verb, by, number), shared=True) == UNKNOWN
+    assert outcome_of(approved(), asked("proposal.approve", BOB), shared=True) == DONE
+
+
+def test_a_proposal_of_another_operator_with_the_same_number_is_not_what_was_asked_for() -> None:
+    assert outcome_of(opened(), asked("proposal.open", EVE)) == NOT_DONE
+    assert outcome_of(opened(), asked("proposal.open", ITSELF)) == DONE, "which an operator has claimed since"

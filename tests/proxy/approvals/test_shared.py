@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from modelward.approvals.book import ALONE, Book
 from modelward.approvals.proposal import Ask, Proposal
 from modelward.approvals.shared import UNTOLD, SharedBook
 from modelward.approvals.shared_book import NAME, decoded
-from modelward.audit.record import Actor
+from modelward.audit.record import Actor, Record
 from modelward.config.fleet import Fleet
 from modelward.fleet.member import Member
 from modelward.fleet.store import KEPT_SECONDS, Document, StoreError
@@ -342,7 +343,7 @@ async def test_the_leader_looks_after_what_a_server_has_left_that_is_gone(  # no
         lambda book: book.approved(1, approval(BOB, 0.0), str).placed(1, "c")
     )
     await rounds(a, b)
-    monkeypatch.setattr(shared_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     await rounds(a, b)
     assert a.states == {1: "executing"}
     store._said.pop("c")
@@ -470,3 +471,48 @@ async def test_what_fails_has_failed_for_all_and_is_not_tried_elsewhere(tmp_path
     assert (await b.desk.approve(1, BOB, "")).state == "failed"
     await rounds(a, b, c)
     assert (c.states, executed(a, b, c)) == ({1: "failed"}, [])
+
+
+@on_a_loop
+async def test_a_look_in_the_middle_of_an_approval_does_not_execute_it_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b, _ = await three(MemoryStore(), tmp_path)
+    await propose(a)
+    await rounds(b)
+    settle = b.trail.settle
+
+    looks = []
+
+    async def slowly(record: Record) -> bool:
+        looks.append(asyncio.get_running_loop().create_task(b.desk.look()))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return await settle(record)
+
+    monkeypatch.setattr(b.trail, "settle", slowly)
+    await b.desk.approve(1, BOB, "")
+    await asyncio.gather(*looks)
+    assert len(looks) == 1
+    await rounds(a, b)
+    assert executed(a, b) == [("b", 1)]
+
+
+@on_a_loop
+@pytest.mark.parametrize("number", [1, ALONE + 5])
+async def test_what_signatures_have_approved_at_a_start_is_told_to_the_fleet(tmp_path: Path, number: int) -> None:
+    a, b, _ = await three(MemoryStore(), tmp_path)
+    await propose(a)
+    await rounds(b)
+    book = b.desk.book
+    if number > ALONE:
+        book = book.broken(ask(3), ADA, 0.0, number=number)
+        book = book.with_(book.find(number).model_copy(update={"break_glass": False}))
+    else:
+        book = book.approved(1, approval(BOB, 0.0), str).placed(1, "")
+    b.desk.store.save(book)
+    b.join()
+    b.done.append(number)  # which the start has followed
+    await rounds(b, a)
+    assert a.desk.book.find(number).state == "done"
+    assert (executed(a), b.done) == ([], [number])

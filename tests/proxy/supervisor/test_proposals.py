@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,8 +11,11 @@ from unittest.mock import AsyncMock
 
 import pytest
 
+from modelward.admin.operator import OperationResult
+from modelward.approvals.approved import Approved
 from modelward.approvals.book import Book
 from modelward.approvals.proposal import Approval, Ask, Parameters, Proposal
+from modelward.approvals.proposal import State as State_
 from modelward.audit.record import ITSELF, Actor, Record
 from modelward.audit.recorder import NoTrail
 from modelward.config.schema import Config
@@ -195,3 +199,120 @@ def test_a_rollback_that_is_not_wanted_any_more_when_it_is_executed_is_on_record
         ("rollback", "asked", None, 1),
         ("rollback", "refused", 7, 1),
     ]
+
+
+class Files:
+    """A configuration of which files wait, and a server that follows them once they are allowed. told: reloads."""
+
+    def __init__(self, digest: str = "sha256:new") -> None:
+        files = SimpleNamespace(texts={"configuration": b"new"}, places={}, digest=digest)
+        self.waiting: Any = SimpleNamespace(digest=digest, files=files, diff=(), cut=False, config=Config())
+        self.approved: Any = Approved(digest="sha256:old", texts={"configuration": "old"})
+        self.faulty = ()
+        self.allowed: list[tuple[str, bool]] = []
+        self.told: list[str] = []
+        self.follows = True
+        self.trail = NoTrail()
+
+    def status(self) -> Any:
+        return SimpleNamespace(promotions=(), report=None, weights={}, generation=1, config="")
+
+    def allow(self, digest: str, *, rights: bool = False) -> None:
+        self.allowed.append((digest, rights))
+
+    async def reload(self, actor: str = "", rights: bool = True) -> OperationResult:
+        self.told.append(actor)
+        if self.follows:
+            self.approved = Approved(digest=self.allowed[-1][0])
+            self.waiting = None
+        return OperationResult()
+
+
+@pytest.fixture
+def files() -> Files:
+    return Files()
+
+
+@pytest.fixture
+def shared(promoter: Any, files: Any, tmp_path: Path) -> Proposals:
+    """Of the server b of a fleet. Its book is in memory."""
+    none: Any = None
+    config = Config.model_validate({"state": str(tmp_path)})
+    proposals = Proposals(files, promoter, none, none, files, lambda: config, NoTrail)
+    proposals.desk.keeper.replica = "b"
+    return proposals
+
+
+def of_files(rules: str, on: str = "a", state: State_ = "done", digest: str = "sha256:new") -> Proposal:
+    ask, bob = Ask(verb="reload", digest=digest), Approval(by=Actor(name="bob"), at=time.time(), rights=True)
+    return Proposal(
+        number=7, ask=ask, by=ITSELF, at=0.0, expires=1e12, needed=0, since=0.0, rules=rules, on=on, state=state,
+        approvals=(bob,) if state != "open" else (),
+    )  # fmt: skip
+
+
+def known(proposals: Proposals, proposal: Proposal) -> None:
+    keeper: Any = proposals.desk.keeper
+    keeper.book = Book(last=proposal.number, proposals=(proposal,))
+
+
+def test_files_that_were_approved_on_another_server_are_followed_and_not_proposed_again(
+    shared: Proposals, files: Files
+) -> None:
+    known(shared, of_files(shared.rules(Ask(verb="reload"))))
+    assert asyncio.run(shared.follow()) is None
+    assert shared.desk.book.last == 7
+    asyncio.run(shared._follow_others())
+    assert (files.allowed, files.approved.digest) == ([("sha256:new", True), ("", False)], "sha256:new")
+    assert files.told == ["modelward, proposal 7 approved by bob"]
+    asyncio.run(shared._follow_others())
+    assert len(files.told) == 1
+
+
+def test_files_that_were_approved_elsewhere_by_other_rules_or_are_others_here_are_proposed_here(
+    shared: Proposals, files: Files
+) -> None:
+    for proposal in (of_files("sha256:rules"), of_files(shared.rules(Ask(verb="reload")), digest="sha256:other")):
+        known(shared, proposal)
+        asyncio.run(shared._follow_others())
+        assert files.told == []
+        made = asyncio.run(shared.follow())
+        assert made is not None
+        assert (made.number, made.on, made.ask.digest) == (8, "b", "sha256:new")
+
+
+def test_approved_files_that_this_server_cannot_follow_are_tried_once(shared: Proposals, files: Files) -> None:
+    known(shared, of_files(shared.rules(Ask(verb="reload"))))
+    files.follows = False
+    for _ in range(3):
+        asyncio.run(shared._follow_others())
+    assert len(files.told) == 1
+    shared.desk.keeper.replica = ""
+    shared._followed = 0
+    asyncio.run(shared._follow_others())
+    assert len(files.told) == 1, "a server that is alone follows what it has approved itself"
+
+
+@pytest.mark.parametrize(("on", "digest", "ends"), [
+    ("a", "sha256:other", "open"), ("b", "sha256:other", "void"), ("b", "sha256:old", "open"),
+])  # fmt: skip
+def test_only_the_server_that_has_proposed_files_ends_that_once_it_has_others(
+    shared: Proposals, on: str, digest: str, ends: str
+) -> None:
+    known(shared, of_files(shared.rules(Ask(verb="reload")), on=on, state="open", digest=digest))
+    made = asyncio.run(shared.follow())
+    assert made is not None and made.number == 8
+    assert shared.desk.book.find(7).state == ends
+
+
+def test_where_another_server_proposes_the_same_files_first_that_is_the_proposal(
+    shared: Proposals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = of_files(shared.rules(Ask(verb="reload")), state="open")
+
+    async def too_late(*_: object) -> Proposal:
+        known(shared, theirs)
+        raise ProblemsFound([Problem("it asks for the same and is open", "proposal 7")])
+
+    monkeypatch.setattr(shared.desk, "propose", too_late)
+    assert asyncio.run(shared.follow()) == theirs
