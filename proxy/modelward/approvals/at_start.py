@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from secrets import randbelow
 
+from msgspec import structs
+
 from modelward.approvals.book import ALONE
 from modelward.approvals.objections import Objections
 from modelward.approvals.proposal import Approval, Ask
@@ -55,8 +57,8 @@ def agreed(
             return False
         last = book.proposals[-1]
         if config.fleet is not None:  # which is not asked at a start
-            last = last.model_copy(update={"number": ALONE + randbelow(9 * ALONE)})
-            book = book.model_copy(update={"last": book.last - 1, "proposals": (*book.proposals[:-1], last)})
+            last = structs.replace(last, number=ALONE + randbelow(9 * ALONE))
+            book = structs.replace(book, last=book.last - 1, proposals=(*book.proposals[:-1], last))
     for name in names:
         approval = Approval(by=Actor(name=name, proof="signature"), at=now, signed=True)
         try:

@@ -57,7 +57,7 @@ class Execution:
         self._unresumed &= executing.keys()  # another server of the fleet may have ended one
         for number in sorted(self._unresumed):
             await self._resume(executing[number])
-        if self._keeper().replica:
+        if self._keeper().replica and not self._keeper().is_doubtful:
             await self._look_at_others()
 
     def is_for(self, proposal: Proposal) -> bool:

@@ -23,6 +23,10 @@ class Keeper(Protocol):
     replica: str
 
     @property
+    def is_doubtful(self) -> bool:
+        """Whether another server of the fleet has the same name: then it is not said which of them executes what."""
+
+    @property
     def book(self) -> Book: ...
 
     @property
@@ -57,6 +61,7 @@ class Kept:
     after a crash the next start finds out again."""
 
     replica = ""
+    is_doubtful = False
 
     def __init__(self, store: Store) -> None:
         self.book = Book()

@@ -10,10 +10,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection
-from secrets import randbelow
+from secrets import randbelow, token_hex
 from typing import Protocol
-
-from pydantic import Field
 
 from modelward.approvals.book import ALONE, Book
 from modelward.approvals.kept import Change
@@ -22,10 +20,11 @@ from modelward.approvals.shared_book import NAME, decoded, encoded, joined, plac
 from modelward.approvals.store import HOW, HOW_BROKEN, LARGEST_FILE, Store
 from modelward.atomic_file import replace_file
 from modelward.bounded_file import read_regular
-from modelward.config.section import Section
+from modelward.fleet.namesake import Namesake
 from modelward.fleet.record import Malformed
 from modelward.fleet.store import KEPT_SECONDS, Document, StoreError
 from modelward.problem import Problem, ProblemsFound
+from modelward.records import Struct, read, written
 
 UNTOLD = "proposals.untold.json"
 ATTEMPTS = 8
@@ -41,6 +40,7 @@ class Shares(Protocol):
     replica: str
     speaking: asyncio.Lock
     unanswered: int
+    namesake: Namesake
 
     @property
     def where(self) -> str: ...
@@ -62,11 +62,12 @@ class Shares(Protocol):
     def wake(self) -> None: ...
 
 
-class Untold(Section):
-    """epoch: of the document that was seen last. proposals: that the store has to be told."""
+class Untold(Struct, frozen=True, kw_only=True):
+    """epoch, line: of the document that was seen last. proposals: that the store has to be told."""
 
     epoch: int = 0
-    proposals: tuple[Proposal, ...] = Field(default=(), strict=False)
+    line: str = ""
+    proposals: tuple[Proposal, ...] = ()
 
 
 class SharedBook:
@@ -84,8 +85,9 @@ class SharedBook:
         self._file = store.file.with_name(UNTOLD)
         kept = self._read()
         self._joins = kept is None  # it was alone until now, or had no state
-        self._epoch, self._data = (kept or Untold()).epoch, b""  # of the document that was seen last
-        self._base = 0  # epoch of what the store has now
+        self._epoch, self._line = (kept or Untold()).epoch, (kept or Untold()).line
+        self._data = b""  # of the document that was seen last, as these
+        self._base, self._base_line = 0, ""  # of what the store has now
         self._behind = False  # the store has lost what was known here
         self._malformed = ""
         self._missing: dict[str, float] = {}  # since when, monotonic seconds
@@ -93,6 +95,10 @@ class SharedBook:
         self._untold = {each.number: each for each in (*done_alone, *(kept or Untold()).proposals)}
 
     # ---- as a keeper
+
+    @property
+    def is_doubtful(self) -> bool:
+        return self._member.namesake.is_there
 
     @property
     def next(self) -> int:
@@ -166,7 +172,7 @@ class SharedBook:
             raise Malformed(self._malformed)
         if self._untold or self._behind:
             try:
-                book, new = encoded(self.book)
+                book, new = self._encoded(self.book)
             except ProblemsFound as found:
                 raise Malformed(str(found)) from found
             if await self._swap(new) is None:
@@ -183,7 +189,7 @@ class SharedBook:
                 after = change(self.book)
                 if after is self.book:
                     return False
-                book, data = encoded(after)
+                book, data = self._encoded(after)
                 try:
                     there = await self._swap(data)
                 except StoreError as error:
@@ -214,12 +220,17 @@ class SharedBook:
         await self._member.attempt()
         return bool(self._member.up) and self._data == data
 
+    def _encoded(self, book: Book) -> tuple[Book, bytes]:
+        self._next_line = self._base_line or token_hex(8)
+        return encoded(book, self._next_line)
+
     async def _swap(self, data: bytes) -> Document | None:
         self._next = max(self._base, self._epoch) + 1
         return await self._member.put(NAME, self._base, self._next, data)
 
     def _told(self, book: Book, data: bytes) -> None:
         self._epoch = self._base = self._next
+        self._line = self._base_line = self._next_line
         self._data, self._behind = data, False
         self._untold.clear()
         self._adopt(book)
@@ -229,25 +240,27 @@ class SharedBook:
         """What the store has."""
         self._malformed = ""
         if document is None or not (document.epoch or document.data):
-            self._base, self._behind = 0, self._theirs != Book()
-            self._joins = False
+            self._base, self._base_line = 0, ""
+            self._joins, self._behind = False, self._theirs != Book()
             return
         self._base = document.epoch
         if document.data == self._data:
             return
         try:
-            book = decoded(document.data)
+            book, line = decoded(document.data)
         except Malformed as error:
             self._malformed = str(error)
             return
+        self._base_line = line
         if self._joins:
             self._leave_behind()
-        if document.epoch > self._epoch or not self._data:
-            self._epoch, self._data, self._behind = document.epoch, document.data, False
-        else:
-            book, self._behind = joined(book, self._theirs), True
-        self._adopt(book)
-        if self.book == book and not self._behind:
+        goes_on = line == self._line and document.epoch > self._epoch - (not self._data)
+        both = book if goes_on or not self._line else joined(book, self._theirs)
+        self._behind = both != book
+        if not self._behind:
+            self._epoch, self._line, self._data = max(document.epoch, self._epoch), line, document.data
+        self._adopt(both)
+        if self.book == book:
             self._untold.clear()
         self._try_to_write()
 
@@ -274,7 +287,7 @@ class SharedBook:
 
     def _read(self) -> Untold | None:
         try:
-            return Untold.model_validate_json(read_regular(self._file, LARGEST_FILE))
+            return read(Untold, read_regular(self._file, LARGEST_FILE))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
@@ -283,8 +296,8 @@ class SharedBook:
 
     def _write(self) -> None:
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        kept = Untold(epoch=self._epoch, proposals=tuple(self._untold.values()))
-        replace_file(self._file, kept.model_dump_json(exclude_defaults=True) + "\n")
+        kept = Untold(epoch=self._epoch, line=self._line, proposals=tuple(self._untold.values()))
+        replace_file(self._file, written(kept, defaults=False) + b"\n")
 
     def _try_to_write(self) -> None:
         try:

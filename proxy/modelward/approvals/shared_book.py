@@ -8,41 +8,50 @@ from collections.abc import Collection, Iterator
 from math import isfinite
 from typing import Any, TypeVar
 
+from msgspec import structs
+
 from modelward.approvals.book import ALONE, MOST_ENDED, Book, refusal
 from modelward.approvals.objections import MOST_CLAIMS, Objections
 from modelward.approvals.proposal import Ask, Proposal
 from modelward.fleet.record import Malformed
 from modelward.fleet.store import LARGEST_DOCUMENT
+from modelward.records import read, written
 
 T = TypeVar("T", Ask, Book, Proposal)
 
 NAME = "proposals"
 LARGEST_TEXT = 8 << 20
 """Bytes of a document once it is unpacked."""
+LONGEST_LINE = 64
 LARGEST_NUMBER = (1 << 32) - 1
+TWICE = "the store had lost its data, and number {} was given twice; look whether it was done, and propose it again"
 FEW_ENDED = 50
 FEW_OBJECTIONS = 100
 
 
-def encoded(book: Book) -> tuple[Book, bytes]:
+def encoded(book: Book, line: str) -> tuple[Book, bytes]:
     """With the book as others read it: what is no more needed is left out where it would be too long, and then diffs of
-    what is open, which only signatures approve then. Raises ProblemsFound."""
+    what is open, which only signatures approve then. line: of the document, which is another one once the store has
+    lost what it had. Raises ProblemsFound."""
     for fitting in _shorter(book):
-        data = zlib.compress(fitting.model_dump_json(exclude_defaults=True).encode(), 6)
+        data = zlib.compress(b"%b\n%b" % (line.encode(), written(fitting, defaults=False)), 6)
         if len(data) <= LARGEST_DOCUMENT:
             return fitting, data
     how = "Review, reject or withdraw what waits: modelward proposals"
     raise refusal(0, f"the proposals of the fleet take more than {LARGEST_DOCUMENT >> 10} KiB", how)
 
 
-def decoded(data: bytes) -> Book:
-    """Raises Malformed."""
+def decoded(data: bytes) -> tuple[Book, str]:
+    """And the line of the document. Raises Malformed."""
     try:
         unpacker = zlib.decompressobj()
         text = unpacker.decompress(data, LARGEST_TEXT)
         if unpacker.unconsumed_tail or not unpacker.eof:
             raise Malformed("it is too long, or not whole")
-        book = Book.model_validate_json(text)
+        line, _, rest = text.partition(b"\n")
+        if not 0 < len(line) <= LONGEST_LINE or not line.isalnum():
+            raise Malformed("it begins with no line")
+        book = read(Book, rest)
         for each in book.proposals:
             json.dumps(each.ask.verdict, allow_nan=False)
     except (ValueError, zlib.error, RecursionError) as error:
@@ -56,18 +65,30 @@ def decoded(data: bytes) -> Book:
         approved = [approval.at for approval in each.approvals]
         if not all(map(isfinite, (each.at, each.since, each.expires, *approved, each.ask.parameters.seconds))):
             raise Malformed("a time is out of range")
-    return book
+    return book, line.decode()
 
 
 def joined(one: Book, other: Book) -> Book:
     """Of two books that have gone on apart, as after a store has lost what it had: of each proposal what has come
-    further, and each objection."""
-    found = {each.number: each for each in one.proposals}
-    for each in other.proposals:
-        found[each.number] = _further(each, found.get(each.number))
+    further, and each objection. Of two with one number the earlier one keeps it. The other one has ended, under another
+    number: who has seen it under this one must not approve what they have not seen."""
+    found: dict[int, Proposal] = {}
+    late: list[Proposal] = []
+    for each in sorted((*one.proposals, *other.proposals), key=lambda each: (each.at, repr(each))):
+        there = found.get(each.number)
+        if there is None or _is_same(there, each):
+            found[each.number] = _further(each, there)
+        elif not (each.is_over or any(_is_same(each, known) for known in late)):
+            late.append(each)
+    last = max(one.last, other.last)
+    for each in late:
+        if not any(_is_same(each, known) for known in found.values()):
+            last += 1
+            state = "void" if each.state == "open" else "failed"
+            found[last] = _with(each, number=last, state=state, why=TWICE.format(each.number))
     proposals = tuple(sorted(found.values(), key=lambda each: (each.at, each.number)))
     objections = _both(one.objections, other.objections)
-    return _bounded(Book(last=max(one.last, other.last), proposals=proposals, objections=objections), MOST_ENDED)
+    return _bounded(Book(last=last, proposals=proposals, objections=objections), MOST_ENDED)
 
 
 def with_untold(book: Book, untold: Collection[Proposal]) -> Book:
@@ -82,6 +103,11 @@ def with_untold(book: Book, untold: Collection[Proposal]) -> Book:
             if further.state == "done" and not further.break_glass:
                 book = _with(book, objections=book.objections.without(there.ask.files))
     return book
+
+
+def _is_same(one: Proposal, other: Proposal) -> bool:
+    """Whether it is one proposal, whatever has become of it."""
+    return one.at == other.at and one.ask.is_as(other.ask)
 
 
 def _further(one: Proposal, other: Proposal | None) -> Proposal:
@@ -146,7 +172,7 @@ def _bounded(book: Book, most: int) -> Book:
 
 
 def _with(record: T, **changes: Any) -> T:
-    return record.model_copy(update=changes)
+    return structs.replace(record, **changes)
 
 
 def placed(proposal: Proposal, on: str, number: int = 0) -> Proposal:

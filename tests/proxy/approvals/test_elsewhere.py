@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from modelward.approvals.approved import Approved
 from modelward.approvals.book import Book
@@ -66,5 +67,5 @@ def test_the_last_word_on_the_files_counts() -> None:
 def test_files_that_others_have_replaced_here_since_need_another_approval() -> None:
     for name, at, wanted in (("configuration", 20.0, 0), ("configuration", 5.0, 1), ("m/model.yaml", 20.0, 1)):
         replaced = {file_of(name, FILES[name]): at}
-        assert found(DONE, BEFORE.model_copy(update={"replaced": replaced})) == wanted
-    assert found(DONE, BEFORE.model_copy(update={"dropped": 20.0})) == 0
+        assert found(DONE, structs.replace(BEFORE, replaced=replaced)) == wanted
+    assert found(DONE, structs.replace(BEFORE, dropped=20.0)) == 0

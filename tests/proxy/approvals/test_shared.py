@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from modelward.approvals import shared as shared_module
 from modelward.approvals.book import ALONE, Book
@@ -370,13 +371,18 @@ async def test_a_store_that_has_lost_its_data_gets_the_proposals_back_from_who_k
     store.lose()
     c.cut(off=False)
     await rounds(c)
-    assert decoded(store.documents[NAME].data).find(1).approvers == (), "it has missed the approval"
+    c.now = 5.0
+    for version in (7, 8, 9):
+        await propose(c, ask(version))
+        await c.desk.withdraw(c.desk.book.last, ADA, "as often as the others have changed something, and more")
+    assert decoded(store.documents[NAME].data)[0].find(1).approvers == (), "it has missed the approval"
     await rounds(a, b, c)
     for each in (a, b, c):
         assert each.desk.book.find(1).approvers == ("bob",)
-        assert each.states == {1: "open", 2: "open"}
+        assert each.states == {1: "open", 2: "open", 3: "withdrawn", 4: "withdrawn"}
+        assert each.desk.book.find(2).ask.version == "3", "the number was its first"
     await c.desk.approve(1, EVE, "")
-    assert (await propose(a, ask(4))).number == 3
+    assert (await propose(a, ask(4))).number == 5
     assert executed(a, b, c) == [("c", 1)]
 
 
@@ -507,7 +513,7 @@ async def test_what_signatures_have_approved_at_a_start_is_told_to_the_fleet(tmp
     book = b.desk.book
     if number > ALONE:
         book = book.broken(ask(3), ADA, 0.0, number=number)
-        book = book.with_(book.find(number).model_copy(update={"break_glass": False}))
+        book = book.with_(structs.replace(book.find(number), break_glass=False))
     else:
         book = book.approved(1, approval(BOB, 0.0), str).placed(1, "")
     b.desk.store.save(book)
@@ -516,3 +522,33 @@ async def test_what_signatures_have_approved_at_a_start_is_told_to_the_fleet(tmp
     await rounds(b, a)
     assert a.desk.book.find(number).state == "done"
     assert (executed(a), b.done) == ([], [number])
+
+
+@on_a_loop
+async def test_who_knows_more_than_the_store_knows_so_after_a_restart_too(tmp_path: Path) -> None:
+    store = MemoryStore()
+    a, b, _ = await three(store, tmp_path)
+    await propose(a, needed=2)
+    await rounds(a, b)
+    a.cut(off=True)
+    await b.desk.approve(1, BOB, "")
+    store.lose()
+    b.join()
+    a.cut(off=False)
+    await rounds(a)
+    assert store.documents[NAME].epoch > 0
+    await rounds(b, a)
+    assert [each.desk.book.find(1).approvers for each in (a, b)] == [("bob",), ("bob",)]
+
+
+@on_a_loop
+async def test_of_two_servers_with_one_name_none_does_what_the_other_one_may_be_doing(tmp_path: Path) -> None:
+    store = MemoryStore()
+    a, b = (Replica(store, tmp_path / folder, "a") for folder in "xy")
+    await rounds(a, b)
+    await propose(a)
+    await rounds(b, a)
+    assert a.member.namesake.is_there and b.member.namesake.is_there
+    await a.desk.keeper.put(lambda book: book.approved(1, approval(BOB, 0.0), str))
+    await rounds(b, a)
+    assert (executed(a, b), b.states) == ([], {1: "executing"})

@@ -8,6 +8,7 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from modelward.approvals import shared_book
 from modelward.approvals.book import ALONE, MOST_ENDED, Book
@@ -18,8 +19,10 @@ from modelward.audit.record import ITSELF
 from modelward.fleet.record import Malformed
 from modelward.fleet.store import LARGEST_DOCUMENT
 from modelward.problem import ProblemsFound
+from modelward.records import written
 from tests.proxy.approvals.test_book import ADA, BOB, EVE, LIFE, approval, ask, opened, person
 
+LINE = "abc"
 RANDOM = random.Random(1)
 
 
@@ -32,7 +35,7 @@ def changed(lines: int, by: str = "1") -> Ask:
 def test_a_book_is_read_as_it_was_written() -> None:
     book = opened(needed=2).approved(1, approval(BOB), person).placed(1, "a")
     book = book.broken(ask(3), EVE, 2.0, number=ALONE + 7).rejected(1, EVE, 3.0, "no")
-    assert decoded(encoded(book)[1]) == book == encoded(book)[0]
+    assert (decoded(encoded(book, LINE)[1]), encoded(book, LINE)[0]) == ((book, LINE), book)
 
 
 def test_what_has_ended_goes_first_where_it_does_not_fit_and_then_diffs_that_only_a_signature_approves() -> None:
@@ -41,12 +44,12 @@ def test_what_has_ended_goes_first_where_it_does_not_fit_and_then_diffs_that_onl
         book = book.proposed(changed(9, str(number)), ADA, 0.0, seconds=LIFE, needed=1, person=person)
         book = book.rejected(number, BOB, 1.0, "no")
     book = book.proposed(changed(300), ADA, 0.0, seconds=LIFE, needed=1, person=person)
-    kept, data = encoded(book)
-    assert (decoded(data), len(data) <= LARGEST_DOCUMENT) == (kept, True)
+    kept, data = encoded(book, LINE)
+    assert (decoded(data)[0], len(data) <= LARGEST_DOCUMENT) == (kept, True)
     assert (kept.open, kept.last) == (book.open, book.last), "what is open is whole"
     assert {len(each.ask.diff) for each in kept.proposals if each.is_over} == {0}
     book = book.proposed(changed(700, "other"), ADA, 0.0, seconds=LIFE, needed=1, person=person)
-    kept, data = encoded(book)
+    kept, data = encoded(book, LINE)
     assert len(data) <= LARGEST_DOCUMENT
     assert [(each.ask.diff, each.ask.cut) for each in kept.open] == [((), True)] * 2
     with pytest.raises(ProblemsFound, match="too long to be shown whole"):
@@ -56,8 +59,8 @@ def test_what_has_ended_goes_first_where_it_does_not_fit_and_then_diffs_that_onl
 def test_objections_that_are_kept_are_fewer_then_and_none_of_the_others_is_forgotten() -> None:
     files = [f"m{each}/model.yaml sha256:{random.Random(each).randbytes(32).hex()}" for each in range(MOST_REJECTED)]
     objections = Objections(rejected={file: float(at) for at, file in enumerate(files)}).with_claim(files, "ada")
-    book = opened().model_copy(update={"objections": objections})
-    kept, data = encoded(book)
+    book = structs.replace(opened(), objections=objections)
+    kept, data = encoded(book, LINE)
     assert len(data) <= LARGEST_DOCUMENT
     for at, file in enumerate(files):
         assert kept.objections.after(file, asked=True) >= at
@@ -66,20 +69,22 @@ def test_objections_that_are_kept_are_fewer_then_and_none_of_the_others_is_forgo
 def test_what_does_not_fit_at_all_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_book, "LARGEST_DOCUMENT", 100)
     with pytest.raises(ProblemsFound, match="take more than"):
-        encoded(opened())
+        encoded(opened(), LINE)
 
 
-def packed(text: bytes) -> bytes:
-    return zlib.compress(text)
+def packed(text: bytes, line: str = LINE) -> bytes:
+    return zlib.compress(f"{line}\n".encode() + text)
 
 
 @pytest.mark.parametrize("data", [
-    b"", b"{}", packed(b""), packed(b"[]"), packed(b'{"last": -5}'), packed(b'{"last": 1e99}'), packed(b"{}")[:-1],
+    b"", b"{}", packed(b"{}", ""), packed(b"{}", "a b"), zlib.compress(b"{}"),
+    packed(b"{}", "a" * 65), packed(b""), packed(b"[]"), packed(b'{"last": -5}'), packed(b'{"last": 1e99}'),
+    packed(b"{}")[:-1],
     packed(b'{"last": 5000000000}'), packed(b" " * (shared_book.LARGEST_TEXT + 1)), packed(b"[" * 100_000),
-    packed(encoded(opened())[0].model_dump_json().replace('"last":1', '"last":0').encode()),
-    packed(encoded(opened())[0].model_dump_json().replace('"number":1', '"number":-1').encode()),
-    packed(encoded(opened())[0].model_dump_json().replace('"expires":100.0', '"expires":1e999').encode()),
-    packed(opened().model_copy(update={"proposals": opened().proposals * 2}).model_dump_json().encode()),
+    packed(written(opened()).replace(b'"last":1', b'"last":0')),
+    packed(written(opened()).replace(b'"number":1', b'"number":-1')),
+    packed(written(opened()).replace(b'"expires":100.0', b'"expires":1e308').replace(b'"at":0.0', b'"at":NaN')),
+    packed(written(structs.replace(opened(), proposals=opened().proposals * 2))),
 ])  # fmt: skip
 def test_what_is_no_book_is_malformed(data: bytes) -> None:
     with pytest.raises(Malformed):
@@ -90,7 +95,7 @@ def test_what_is_no_book_is_malformed(data: bytes) -> None:
 def test_any_bytes_are_a_book_or_refused(data: bytes) -> None:
     for each in (data, packed(data)):
         try:
-            assert isinstance(decoded(each), Book)
+            assert isinstance(decoded(each)[0], Book)
         except Malformed:
             continue
 
@@ -140,3 +145,19 @@ def test_another_number_and_a_server_are_all_that_is_changed() -> None:
     moved = placed(proposal, "b", ALONE)
     assert (moved.on, moved.number, placed(moved, "", 1)) == ("b", ALONE, proposal)
     assert NAME == "proposals"
+
+
+def test_of_two_proposals_with_one_number_the_earlier_one_keeps_it_and_the_other_one_is_not_approved_by_mistake() -> (
+    None
+):
+    early, late = opened(), Book().proposed(ask(3), EVE, 5.0, seconds=LIFE, needed=1, person=person)
+    both = joined(early, late)
+    assert both == joined(late, early) == joined(both, late) == joined(late, both) == joined(early, both)
+    assert [(each.number, each.ask.version, each.state) for each in both.proposals] == [
+        (1, "2", "open"),
+        (2, "3", "void"),
+    ]
+    assert (both.last, "number 1 was given twice" in both.find(2).why) == (2, True)
+    executing = joined(early, late.approved(1, approval(BOB, 6.0), person))
+    assert (executing.find(1).state, executing.find(2).state) == ("open", "failed")
+    assert joined(early, late.rejected(1, BOB, 6.0, "no")).proposals == early.proposals, "what is over is in the trail"
