@@ -143,6 +143,8 @@ def tell(answer: Any, *, as_document: bool) -> int:
 
 def tell_done(proposal: Any) -> None:
     """What its execution has come to, in one line; nothing where it was not executed."""
+    if proposal.state == "executing":
+        console().print(plain(f"the server {proposal.server} of the fleet does it now"), soft_wrap=True)
     if proposal.state == "done" and (words := _done(proposal)):
         console().print(plain(words), soft_wrap=True)
 

@@ -62,6 +62,7 @@ def test_what_was_done_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (done | {"verb": "reload"}, "the configuration is followed now\n"),
         (FIELDS | {"to_percent": 10}, ""),
         (FIELDS | {"state": "failed"}, ""),
+        (FIELDS | {"verb": "restart", "state": "executing", "server": "b"}, "the server b of the fleet does it now\n"),
     ):
         tell_done(message("Proposal", **fields))
         assert capsys.readouterr().out == words
