@@ -7,6 +7,9 @@ import sys
 # library's 7, and the slow path behind them cost 4 % of a request's CPU. Bounded by 1 MiB a thread.
 MALLOC_TUNABLES = "glibc.malloc.tcache_count=127:glibc.malloc.tcache_max=512"
 
+AGAIN = "MODELWARD_STARTED_AGAIN"
+"""Variable of a process that has started itself again, until it has seen it."""
+
 
 def tuned(tunables: str) -> str:
     """Of GLIBC_TUNABLES, as it is, what it is to be: what the operator says of the same tunable is last, and wins."""
@@ -16,7 +19,9 @@ def tuned(tunables: str) -> str:
 
 
 def exec_tuned() -> None:
-    """Starts this process again with MALLOC_TUNABLES, where it has not been: its workers may be forks of it."""
+    """Starts this process again with MALLOC_TUNABLES, where it has not been: its workers may be forks of it. Once: the
+    loader takes the variable from a program with capabilities of its own."""
     tunables = os.environ.get("GLIBC_TUNABLES", "")
-    if tuned(tunables) != tunables and sys.orig_argv:
-        os.execve(sys.executable, sys.orig_argv, {**os.environ, "GLIBC_TUNABLES": tuned(tunables)})
+    is_again = os.environ.pop(AGAIN, None) is not None
+    if tuned(tunables) != tunables and sys.orig_argv and not is_again:
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, "GLIBC_TUNABLES": tuned(tunables), AGAIN: "1"})

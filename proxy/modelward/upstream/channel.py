@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from modelward.certificate import is_http2
 from modelward.config.upstream import UpstreamAddress, resolve
 from modelward.rpc.protocol import message_class
-from modelward.status import Code
+from modelward.status import Code, clip
 from modelward.upstream.credentials import client_context
 from modelward_native.backend.questions import LOST, Answer, Session
 
@@ -24,11 +24,13 @@ Metadata = Iterable[tuple[str, str]]
 
 READ_BYTES = 1 << 16
 PREFIX = 5  # of a message: whether it is compressed, and its size
+LONGEST_WORDS = 500  # of a server that refuses: they go to the log
 NO_HTTP2 = "the server does not speak HTTP/2 over TLS"
+OF_STATUS = {str(int(code)): code for code in Code}
 # https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
 OF_HTTP = {
-    400: Code.INTERNAL, 401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED, 404: Code.UNIMPLEMENTED,
-    429: Code.UNAVAILABLE, 502: Code.UNAVAILABLE, 503: Code.UNAVAILABLE, 504: Code.UNAVAILABLE,
+    "400": Code.INTERNAL, "401": Code.UNAUTHENTICATED, "403": Code.PERMISSION_DENIED, "404": Code.UNIMPLEMENTED,
+    "429": Code.UNAVAILABLE, "502": Code.UNAVAILABLE, "503": Code.UNAVAILABLE, "504": Code.UNAVAILABLE,
 }  # fmt: skip
 # PROTOCOL-HTTP2.md, "Errors"; of others INTERNAL
 REFUSED_STREAM, CANCEL, ENHANCE_YOUR_CALM, INADEQUATE_SECURITY = 7, 8, 11, 12
@@ -201,15 +203,13 @@ def _message(answer: Answer) -> bytes:
     # beside a page of a web server that adds its trailer to every page, HTTP's status counts
     is_page = http != "200" and bool(answer.data)
     if (status := fields.get(b"grpc-status")) is not None and not is_page:
-        code = Code(int(status)) if status.isdecimal() and int(status) <= max(Code) else Code.UNKNOWN
-        if code is not Code.OK:
-            raise CallError(code, unquote(fields.get(b"grpc-message", "")))
+        if (code := OF_STATUS.get(status, Code.UNKNOWN)) is not Code.OK:
+            raise CallError(code, clip(unquote(fields.get(b"grpc-message", "")), LONGEST_WORDS))
     elif answer.error:
         words = "the connection was lost" if answer.error == LOST else f"the stream was reset (code {answer.error})"
         raise CallError(OF_STREAMS.get(answer.error, Code.INTERNAL), words)
     else:
-        code = OF_HTTP.get(int(http), Code.UNKNOWN) if http.isdecimal() and http != "200" else Code.UNKNOWN
-        raise CallError(code, f"no gRPC status, HTTP status {http or 'absent'}")
+        raise CallError(OF_HTTP.get(http, Code.UNKNOWN), f"no gRPC status, HTTP status {http or 'absent'}")
     data = answer.data
     if len(data) < PREFIX or data[0] != 0 or int.from_bytes(data[1:PREFIX], "big") != len(data) - PREFIX:
         raise CallError(Code.INTERNAL, "the answer is not one message as it was asked for")

@@ -186,6 +186,7 @@ def respond(head: list[tuple[str, str]], data: bytes | None, trailers: list[tupl
         (respond([*HEAD, ("grpc-status", "7")], None, None), Code.PERMISSION_DENIED),
         (respond([*HEAD, ("grpc-status", "99")], None, None), Code.UNKNOWN),
         (respond([*HEAD, ("grpc-status", "x")], None, None), Code.UNKNOWN),
+        (respond([*HEAD, ("grpc-status", "7" * 5000)], None, None), Code.UNKNOWN),
         (respond(HEAD, b"", DONE), Code.INTERNAL),
         (respond(HEAD, b"\1\0\0\0\1x", DONE), Code.INTERNAL),
         (respond(HEAD, b"\0\0\0\0\2x", DONE), Code.INTERNAL),
