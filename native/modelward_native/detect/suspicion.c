@@ -83,6 +83,11 @@ static void clear(mw_suspect *s, int64_t now_ns) {
     mw_float_set(&s->spent, 0.0f);
 }
 
+mw_suspect *mw_suspect_again(mw_suspicion *t, mw_suspect *found, uint64_t key, int64_t now_ns) {
+    if (found != NULL && __atomic_load_n(&found->key, __ATOMIC_ACQUIRE) == key) return found;
+    return mw_suspect_get(t, key, now_ns);
+}
+
 mw_suspect *mw_suspect_get(mw_suspicion *t, uint64_t key, int64_t now_ns) {
     mw_suspect *found = mw_suspect_find(t, key), *line = line_of(t, key);
     for (int tries = 0; found == NULL && tries < MW_SUSPECT_WAYS; tries++) {
@@ -103,6 +108,8 @@ mw_suspect *mw_suspect_get(mw_suspicion *t, uint64_t key, int64_t now_ns) {
 
 mw_step mw_step_of(float evidence, int young, mw_step before) {
     mw_step up = MW_STEP_OBSERVE, kept = MW_STEP_OBSERVE;
+    if (before == MW_STEP_OBSERVE && evidence < THRESHOLD[MW_STEP_TAG])
+        return MW_STEP_OBSERVE; /* nearly all identities */
     for (int step = MW_STEP_TAG; step < MW_STEPS; step++) {
         const float at = THRESHOLD[step] - (young && step > MW_STEP_TAG ? MW_YOUNG_LESS : 0.0f);
         if (evidence >= at) up = (mw_step)step;

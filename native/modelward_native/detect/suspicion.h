@@ -99,6 +99,9 @@ mw_suspect *mw_suspect_find(const mw_suspicion *t, uint64_t key);
 /* The key's record, a new one if need be; NULL where operators hold all records of its line. */
 mw_suspect *mw_suspect_get(mw_suspicion *t, uint64_t key, int64_t now_ns);
 
+/* The same of a record that was found a moment ago: it may be another key's by now. found: NULL where it had none. */
+mw_suspect *mw_suspect_again(mw_suspicion *t, mw_suspect *found, uint64_t key, int64_t now_ns);
+
 /* What its caller gets now: an operator's choice before all, then a block that has not ended, then what its evidence is worth
  * after the time that has gone by. Changes nothing. */
 mw_step mw_suspect_step(const mw_suspect *s, int64_t now_ns);

@@ -60,6 +60,7 @@ cdef extern from "suspicion.h" nogil:
     uint64_t mw_suspect_key(uint64_t identity, uint64_t model)
     mw_suspect *mw_suspect_find(const mw_suspicion *t, uint64_t key)
     mw_suspect *mw_suspect_get(mw_suspicion *t, uint64_t key, int64_t now_ns)
+    mw_suspect *mw_suspect_again(mw_suspicion *t, mw_suspect *found, uint64_t key, int64_t now_ns)
     mw_step mw_suspect_step(const mw_suspect *s, int64_t now_ns)
     int64_t mw_suspect_blocked_ns(const mw_suspect *s, int64_t now_ns)
     float mw_suspect_evidence(const mw_suspect *s, int64_t now_ns, mw_signal *signal)

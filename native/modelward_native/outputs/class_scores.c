@@ -14,12 +14,17 @@ mw_output_state mw_class_scores_find(uint8_t *message, size_t size, const mw_dec
                                      mw_class_scores *scores) {
     mw_found_output found;
     mw_find_outputs(message, size, &declared->output, 1, &found, NULL);
-    if (found.state != MW_OUTPUT_FOUND) return (mw_output_state)found.state;
-    if (found.rank > 2 || !mw_is_floating(declared->output.dtype)) return MW_OUTPUT_UNREADABLE;
-    int by_row = found.rank == 2 || (found.rank == 1 && declared->batch);
-    scores->data = found.data;
-    scores->rows = by_row ? (uint64_t)found.shape[0] : 1;
-    scores->columns = found.rank == 2 ? (uint64_t)found.shape[1] : by_row ? 1 : found.elements;
+    return mw_class_scores_in(&found, declared, scores);
+}
+
+mw_output_state mw_class_scores_in(const mw_found_output *found, const mw_declared_scores *declared,
+                                   mw_class_scores *scores) {
+    if (found->state != MW_OUTPUT_FOUND) return (mw_output_state)found->state;
+    if (found->rank > 2 || !mw_is_floating(declared->output.dtype)) return MW_OUTPUT_UNREADABLE;
+    int by_row = found->rank == 2 || (found->rank == 1 && declared->batch);
+    scores->data = found->data;
+    scores->rows = by_row ? (uint64_t)found->shape[0] : 1;
+    scores->columns = found->rank == 2 ? (uint64_t)found->shape[1] : by_row ? 1 : found->elements;
     scores->dtype = declared->output.dtype;
     scores->logits = declared->logits;
     return scores->columns ? MW_OUTPUT_FOUND : MW_OUTPUT_UNREADABLE;

@@ -34,6 +34,10 @@ typedef struct {
 mw_output_state mw_class_scores_find(uint8_t *message, size_t size, const mw_declared_scores *declared,
                                      mw_class_scores *scores);
 
+/* The same of an output that was found with others. */
+mw_output_state mw_class_scores_in(const mw_found_output *found, const mw_declared_scores *declared,
+                                   mw_class_scores *scores);
+
 /* Of a row below scores->rows. One pass; of logits one more. */
 mw_row_label mw_class_scores_label(const mw_class_scores *scores, uint64_t row);
 

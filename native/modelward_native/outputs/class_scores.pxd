@@ -50,6 +50,7 @@ cdef extern from "class_scores.h" nogil:
         double margin
 
     mw_output_state mw_class_scores_find(uint8_t *message, size_t size, const mw_declared_scores *, mw_class_scores *)
+    mw_output_state mw_class_scores_in(const mw_found_output *, const mw_declared_scores *, mw_class_scores *)
     mw_row_label mw_class_scores_label(const mw_class_scores *, uint64_t row)
     void mw_class_scores_round(const mw_class_scores *, unsigned digits)
     void mw_class_scores_top(const mw_class_scores *)

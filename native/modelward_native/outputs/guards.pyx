@@ -27,7 +27,9 @@ MOST_LIMITS, MOST_BUDGETS = <int>MW_GUARD_LIMITS, <int>MW_GUARD_BUDGETS
 cdef enum:
     SPARE = 65536                 # bytes of typed integers of one answer that are read
 
-cdef uint8_t SPARE_BYTES[SPARE]   # the loop's thread alone
+# the loop's thread alone
+cdef uint8_t SPARE_BYTES[SPARE]
+cdef mw_found_output FOUND[<int>MW_FIND_OUTPUTS]
 
 
 # ---- one answer
@@ -81,11 +83,11 @@ cdef bint bounds_of(const GuardedOutputs *g, const mw_guard_limit *limit, const 
     return True
 
 
-cdef void check_output(GuardedOutputs *g, uint32_t i, mw_found_output *found, const Exchange *x, bint given,
+cdef void check_output(GuardedOutputs *g, uint32_t i, const mw_found_output *found, const Exchange *x, bint given,
                        GuardFinding *finding) noexcept:
     """What one answer shows by itself."""
     cdef const mw_guard *guard = &g.guard[i]
-    cdef mw_found_output *f = &found[i]
+    cdef const mw_found_output *f = &found[i]
     cdef mw_guard_example example, mend
     cdef const mw_guard_limit *limit
     cdef mw_view other
@@ -193,18 +195,22 @@ cdef bint take_budgets(GuardedOutputs *g, const mw_found_output *found, const Ex
     return True
 
 
-cdef void check_answer(
-        GuardedOutputs *g, const Exchange *x, uint8_t *message, size_t size, bint given, int64_t now,
-        GuardFinding *finding) noexcept:
-    cdef mw_found_output found[<int>MW_FIND_OUTPUTS]
+cdef const mw_found_output *find_guarded(const GuardedOutputs *g, uint8_t *message, size_t size) noexcept:
     cdef mw_spare_bytes spare
-    cdef uint8_t charged[<int>MW_FIND_OUTPUTS * <int>MW_GUARD_BUDGETS]    # each is written before it is read
-    cdef uint32_t i
-    memset(finding, 0, sizeof(finding[0]))
     spare.data = SPARE_BYTES
     spare.size = SPARE
     spare.used = 0
-    mw_find_outputs(message, size, g.declared, g.count, found, &spare)
+    return FOUND if mw_find_outputs(message, size, g.declared, g.count, FOUND, &spare) else NULL
+
+
+cdef void check_answer(GuardedOutputs *g, const mw_found_output *found, const Exchange *x, uint8_t *message, size_t size,
+                       bint given, int64_t now, GuardFinding *finding) noexcept:
+    cdef uint8_t charged[<int>MW_FIND_OUTPUTS * <int>MW_GUARD_BUDGETS]    # each is written before it is read
+    cdef uint32_t i
+    memset(finding, 0, sizeof(finding[0]))
+    if found == NULL:
+        find_guarded(g, message, size)
+        found = FOUND             # all unreadable where it is malformed
     for i in range(g.count):
         if given and g.guard[i].action[<int>MW_GUARD_MEAN] and found[i].state == MW_OUTPUT_FOUND:
             check_mean(g, i, &found[i], x, now, finding)    # before it is clipped: what the model said

@@ -206,6 +206,7 @@ cdef struct Model:                # owned by a modelward_native.request.served.S
     GuardedOutputs *guarded       # borrowed from an OutputGuards that the Served holds; NULL for none
     bint has_scores               # the next is set: an output is declared to hold class scores
     mw_declared_scores scores     # its name is borrowed from the Engine
+    uint32_t scores_guarded       # which of `guarded` they are, counted from 1; 0: none
     const Policy *policies        # borrowed from a detect.policy.Policies that the Served holds
     uint32_t policy_count         # 0: no identity is watched
     mw_suspicion *suspicion       # borrowed: who is how suspicious; NULL until it is attached, or without room

@@ -3,7 +3,7 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, strdup
+from libc.string cimport memcmp, memcpy, strdup
 
 cimport cython
 
@@ -20,6 +20,7 @@ from modelward_native.request.model cimport *
 from modelward_native.score.profile cimport mw_score_row_size, mw_score_scratch_size
 from modelward_native.request.last_good cimport LastGoodAnswers
 from modelward_native.request.name cimport LONGEST_VERSION
+from modelward_native.request.tensor cimport mw_span
 from modelward_native.region.region cimport Region
 from modelward_native.score.score cimport Kernel
 from modelward_native.shadow.shadows cimport ShadowBlock, shadow_block
@@ -55,6 +56,19 @@ cdef void drop_shadow_links(Model *m) noexcept:
         free(m.shadow_links[i].inputs)
         free(m.shadow_links[i].outputs)
     free(m.shadow_links)
+
+
+cdef void find_guarded_scores(Model *m) noexcept:
+    """Called when either is set."""
+    cdef mw_span name, scores = m.scores.output.name
+    cdef uint32_t i
+    m.scores_guarded = 0
+    if m.guarded == NULL or not m.has_scores:
+        return
+    for i in range(m.guarded.count):
+        name = m.guarded.declared[i].name
+        if name.size == scores.size and memcmp(name.data, scores.data, name.size) == 0:
+            m.scores_guarded = i + 1
 
 
 @cython.no_gc_clear               # so that the region is there when its blocks are left
@@ -189,6 +203,7 @@ cdef class Served:
         m.scores.logits = logits
         m.scores.batch = m.has_batch_axis
         m.has_scores = True
+        find_guarded_scores(m)
 
     def set_detection(self, Policies policies not None):
         """What becomes of suspected identities."""
@@ -198,8 +213,10 @@ cdef class Served:
 
     def set_output_guards(self, OutputGuards guards not None):
         """Of the same engine's outputs."""
+        cdef Model *m = &self.model
         self.guards = guards
-        self.model.guarded = &guards.guarded
+        m.guarded = &guards.guarded
+        find_guarded_scores(m)
 
     def set_fallbacks(self, list fallbacks):
         """Each fallback is a Served that answers in this one's place, the LastGoodAnswers of its own engine, or a list with

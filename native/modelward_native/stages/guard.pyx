@@ -19,8 +19,9 @@ cdef bint guard(State server, Exchange *x, Result *r, int64_t now) noexcept:
     if r.answer == NULL or x.asked == NULL or x.asked.guarded == NULL or (x.mirrors != NULL and x.shadow_link != NULL):
         return True
     message = message_of(x, r.answer)
-    check_answer(x.asked.guarded, x if x.mirrors == NULL else x.mirrors, <uint8_t *>message.data, message.size,
+    check_answer(x.asked.guarded, r.found, x if x.mirrors == NULL else x.mirrors, <uint8_t *>message.data, message.size,
                  x.mirrors == NULL, now, &finding)
+    r.found = NULL                # what is added to the answer moves it
     x.faulty = x.faulty or finding.faulty
     if x.mirrors != NULL:
         if finding.faulty:

@@ -21,7 +21,7 @@ cdef int64_t RETRY_NS = 60000000000       # where nothing says when the restrict
 
 cdef int restrict(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     cdef const Model *m = x.asked
-    cdef const mw_suspect *s
+    cdef mw_suspect *s
     if m == NULL or m.policy_count == 0:
         return GO_ON
     x.policy = policy_for(m.policies, m.policy_count, 0 if x.stream.caller == NULL else x.stream.caller.patterns)
@@ -30,6 +30,7 @@ cdef int restrict(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     s = mw_suspect_find(m.suspicion, mw_suspect_key(x.stream.budget, m.suspect_key))
     if s == NULL:
         return GO_ON
+    x.suspect = s
     x.step = step_now(m, x.policy, s, now)
     x.would = would_step(m, x.policy, s, now)
     if x.step == MW_STEP_BLOCK:

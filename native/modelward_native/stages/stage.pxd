@@ -1,6 +1,7 @@
 # What a stage of the pipeline returns, and what completion works on.
 from libc.stdint cimport int64_t
 
+from modelward_native.outputs.class_scores cimport mw_found_output
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.verdict cimport Verdict
 from modelward_native.wire.buffer cimport Buffer, Ending
@@ -17,6 +18,7 @@ cdef struct Result:               # how an exchange has ended so far; lives on t
     Verdict *verdict              # borrowed: with the reason, where a stage has written it; NULL: `reply` writes it
     const char *words             # borrowed: the runtime's error message; NULL for none
     Buffer *answer                # borrowed: a framed answer, which `reply` takes; NULL where there is none
+    const mw_found_output *found  # borrowed: its guarded outputs, where `watch` has found them for `guard`
     Buffer made                   # owned: the answer of a fallback that is no model
     Buffer *initial               # borrowed: an upstream's metadata before its answer, and its trailers; NULL for none
     Ending *ending
@@ -29,6 +31,7 @@ cdef inline void withhold(Exchange *x, Result *r, int reason) noexcept:
     """The answer is not given out: the fallback chain answers in its place, or the reason is told."""
     release_buffer(x.wire, r.answer)
     r.answer = NULL
+    r.found = NULL
     r.reason = reason
     r.initial = NULL              # an upstream's words on an answer that is not given out
     r.ending = NULL

@@ -12,10 +12,11 @@ from modelward_native.detect.policy cimport NEAR_ALLOW, NEAR_ROUND, Policy
 from modelward_native.detect.steps cimport MW_CAUSE_BUDGET, note_step
 from modelward_native.detect.suspicion cimport (
     MW_EVIDENCE_MOST, MW_STEP_BLOCK, MW_STEP_DELAY, MW_STEP_FALLBACK, MW_STEP_OBSERVE, MW_STEP_ROUND, MW_STEP_TOP_CLASS,
-    MW_YOUNG_ROWS, mw_suspect, mw_step, mw_suspect_get, mw_suspect_key, mw_suspect_time)
+    MW_YOUNG_ROWS, mw_suspect, mw_step, mw_suspect_again, mw_suspect_key, mw_suspect_time)
 from modelward_native.detect.watch cimport Watching, day_of
 from modelward_native.outputs.class_scores cimport (
-    MW_OUTPUT_FOUND, mw_class_scores, mw_class_scores_find, mw_class_scores_label, mw_row_label)
+    MW_OUTPUT_FOUND, mw_class_scores, mw_class_scores_find, mw_class_scores_in, mw_class_scores_label, mw_row_label)
+from modelward_native.outputs.guards cimport find_guarded
 from modelward_native.request.chosen_rows cimport mw_chosen_row
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.model cimport WITHHELD_FALLBACK, WITHHELD_TOP_CLASS
@@ -43,7 +44,7 @@ cdef bint watch(State server, Exchange *x, Result *r, int64_t now) noexcept:
     if x.watched_count == 0:
         return True
     key = mw_suspect_key(x.payers.identity, x.asked.suspect_key)
-    s = mw_suspect_get(x.asked.suspicion, key, now)
+    s = mw_suspect_again(x.asked.suspicion, x.suspect, key, now)
     if s != NULL:                 # else operators hold all records of its line
         is_withheld = judge(server, x, r, s, key, now)
         x.step = max(x.step, step_now(x.asked, policy, s, now))
@@ -104,12 +105,16 @@ cdef bint judge(State server, Exchange *x, Result *r, mw_suspect *s, uint64_t ke
     return withheld * WITHHELD_SHARE > distinct
 
 
-cdef bint find_scores(Exchange *x, const Result *r, mw_class_scores *scores) noexcept:
-    """Of the model's own answer; False where it has given none, or declares none."""
+cdef bint find_scores(Exchange *x, Result *r, mw_class_scores *scores) noexcept:
+    """Of the model's own answer; False where it has given none, or declares none. One walk finds guarded outputs too."""
     cdef mw_span message
     if r.answer == NULL or not x.asked.has_scores or x.fallback_reason != REASON_NONE:
         return False
     message = message_of(x, r.answer)
+    if x.asked.scores_guarded:
+        r.found = find_guarded(x.asked.guarded, <unsigned char *>message.data, message.size)
+        if r.found != NULL:
+            return mw_class_scores_in(&r.found[x.asked.scores_guarded - 1], &x.asked.scores, scores) == MW_OUTPUT_FOUND
     return mw_class_scores_find(<unsigned char *>message.data, message.size, &x.asked.scores, scores) == MW_OUTPUT_FOUND
 
 

@@ -1,10 +1,11 @@
 """Class scores of answers as Python functions, and what they cost: for tests."""
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from modelward_native.outputs.class_scores cimport (
-    MW_OUTPUT_FOUND, mw_class_scores, mw_class_scores_find, mw_class_scores_label, mw_class_scores_round,
-    mw_class_scores_say, mw_class_scores_top, mw_declared_scores, mw_output_state)
-from modelward_native.request.tensor cimport mw_dtype_of, mw_span
+    MW_FIND_OUTPUTS, MW_OUTPUT_FOUND, mw_class_scores, mw_class_scores_find, mw_class_scores_in, mw_class_scores_label,
+    mw_class_scores_round, mw_class_scores_say, mw_class_scores_top, mw_declared_output, mw_declared_scores, mw_find_outputs,
+    mw_found_output, mw_output_state)
+from modelward_native.request.tensor cimport MW_INT64, mw_dtype_of, mw_span
 from modelward_native.timer.clock cimport mw_now_ns
 
 STATES = ("absent", "found", "unreadable")
@@ -36,6 +37,26 @@ cdef class ClassScores:
     cdef mw_output_state find(self):
         return mw_class_scores_find(
             <uint8_t *><char *>self.message, len(self.message), &self.declared, &self.scores)
+
+    def found_beside(self, list names not None) -> bool:
+        """Finds them again, in one walk with outputs of these names, INT64, which come first, as stages/watch does where the
+        scores are guarded. False: the answer is no message."""
+        cdef mw_declared_output[<int>MW_FIND_OUTPUTS] declared
+        cdef mw_found_output[<int>MW_FIND_OUTPUTS] all_found
+        cdef uint32_t i, count = <uint32_t>len(names)
+        cdef bytes name
+        assert count < <uint32_t>MW_FIND_OUTPUTS
+        keep = [each.encode() for each in names]
+        for i in range(count):
+            name = keep[i]
+            declared[i].name.data = <const uint8_t *><char *>name
+            declared[i].name.size = len(name)
+            declared[i].dtype = MW_INT64
+        declared[count] = self.declared.output
+        if not mw_find_outputs(<uint8_t *><char *>self.message, len(self.message), declared, count + 1, all_found, NULL):
+            return False
+        self.state = STATES[<int>mw_class_scores_in(&all_found[count], &self.declared, &self.scores)]
+        return True
 
     def labels(self) -> list:
         """(label, margin) of every row; a label of -1 is none."""

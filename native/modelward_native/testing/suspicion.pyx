@@ -4,7 +4,8 @@ import time
 from libc.stdint cimport int64_t, uint16_t, uint64_t, uint8_t
 
 from modelward_native.detect.suspicion cimport (
-    MW_NAT, Suspicion as Base, mw_step, mw_step_of, mw_suspect, mw_suspect_find, mw_suspect_get, mw_suspect_step, mw_suspect_time)
+    MW_NAT, Suspicion as Base, mw_step, mw_step_of, mw_suspect, mw_suspect_again, mw_suspect_find, mw_suspect_get,
+    mw_suspect_step, mw_suspect_time)
 from modelward_native.detect.suspicion import SIGNALS, STEPS
 
 
@@ -32,6 +33,11 @@ cdef class Suspicion(Base):
 
     def has(self, uint64_t key):
         return mw_suspect_find(&self.table, key) != NULL
+
+    def again(self, uint64_t key, uint64_t found, int64_t now_ns):
+        """Key of the record that `key` has, where that of `found` was its own a moment ago; 0: there is no place."""
+        cdef mw_suspect *s = mw_suspect_again(&self.table, mw_suspect_find(&self.table, found), key, now_ns)
+        return 0 if s == NULL else s.key
 
 
 def step_of(float evidence, bint young, str before):

@@ -34,6 +34,17 @@ def test_a_record_is_found_again_and_another_key_has_none() -> None:
         assert other != key and table.read(other, NOW) is None
 
 
+def test_a_record_that_was_found_a_moment_ago_is_used_while_it_is_the_keys_own() -> None:
+    table = Table(Region(), 1024)
+    ann, bob, new = in_one_line(table, 3)
+    assert table.put(ann, NOW) and table.put(bob, NOW)
+    assert table.again(ann, ann, NOW) == ann
+    assert table.again(ann, bob, NOW) == ann
+    assert not table.has(new)
+    assert table.again(new, bob, NOW) == new
+    assert table.has(new) and table.has(bob)
+
+
 def test_a_key_is_of_a_caller_and_a_model_and_of_this_region_alone() -> None:
     one, two = Region(), Region()
     assert Suspicion(one, 1024).key(b"a", "m") == Suspicion(one, 1024).key(b"a", "m")

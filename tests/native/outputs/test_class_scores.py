@@ -295,3 +295,30 @@ def test_short_numbers_are_written_as_numpy_rounds_them(values: list[float], dty
 def test_it_takes_a_bounded_time() -> None:
     message = raw_answer(label=np.zeros(1, np.int64), p=np.full((1, 2), 0.5, np.float32))
     assert min(found(message).measure_find(200) for _ in range(50)) < MOST_NS
+
+
+ANSWERS = {
+    "raw": raw_answer(label=np.array([1]), p=np.array([[0.2, 0.8]], np.float32), other=np.array([3])),
+    "in another order": raw_answer(p=np.array([[0.2, 0.8]], np.float32), label=np.array([1])),
+    "without scores": raw_answer(label=np.array([1])),
+    "typed": typed_answer(np.array([[0.2, 0.8]], np.float32)),
+    "of another datatype": raw_answer(label=np.array([1]), p=np.array([[0.2, 0.8]])),
+    "in three dimensions": raw_answer(p=np.array([[[0.2, 0.8]]], np.float32)),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_scores_that_are_found_in_one_walk_with_other_outputs_are_the_same(answer: bytes):
+    alone, beside = (ClassScores(answer, "p", "FP32") for _ in range(2))
+    assert beside.found_beside(["label", "other"])
+    assert beside.state == alone.state
+    if alone.state == "found":
+        assert beside.labels() == alone.labels()
+        assert beside.round(1) == alone.round(1)
+
+
+def test_where_another_output_is_malformed_scores_are_looked_for_alone():
+    bad = delimited(1, b"label") + delimited(5, b"\xff")
+    answer = delimited(5, bad) + delimited(6, b"") + raw_answer(p=np.array([[0.2, 0.8]], np.float32))
+    scores = ClassScores(answer, "p", "FP32")
+    assert scores.state == "found" and not scores.found_beside(["label"])
