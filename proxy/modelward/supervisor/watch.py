@@ -26,9 +26,10 @@ LONGEST_PAUSE = 30.0  # seconds: one look may have waited long for a core or a d
 DEEPEST = 3  # folders below the repository: a model, a version, and what lies beside its model file
 MOST_ENTRIES = 10_000  # of one model's folder; changes in what exceeds them are not seen
 REPEAT_SECONDS = 60.0  # between two lines about looks that fail
+GONE_SECONDS = 5.0  # without a file, or with something in its place that is none, until that is told
 
 Changed = Callable[[], Awaitable[None]]
-State = object  # compared with ==; None where there is nothing to be served
+State = object  # compared with ==; None where what is followed cannot be read
 Entries = dict[str, tuple[int, ...]]
 
 log = logging.getLogger("modelward.watch")
@@ -63,7 +64,7 @@ async def _follow(
     loop = asyncio.get_running_loop()
     latest = known
     since: float | None = None  # when the first change after `known` was seen
-    quiet_until = 0.0
+    quiet_until, gone = 0.0, Gone(what, failed)
     pause = LOOK_SECONDS
     while True:
         await asyncio.sleep(pause)
@@ -71,6 +72,7 @@ async def _follow(
         try:
             found = await asyncio.to_thread(look)
             pause = min(max(LOOK_SECONDS, IDLE_SHARE * (loop.time() - began)), LONGEST_PAUSE)
+            gone.look(loop.time(), is_there=found is not None)
             if found is None or found == known:
                 since = None
             else:
@@ -86,6 +88,27 @@ async def _follow(
                 log.exception("a change of the %s was not followed: %s; SIGHUP reloads", what, error)
 
 
+class Gone:
+    """Tells once of what cannot be read for a while, and goes on."""
+
+    def __init__(self, what: str, failed: Callable[[], None]) -> None:
+        self._what = what
+        self._failed = failed
+        self._since: float | None = None
+        self._is_told = False
+
+    def look(self, now: float, *, is_there: bool) -> None:
+        """now: seconds of any clock."""
+        if is_there:
+            self._since, self._is_told = None, False
+            return
+        self._since = now if self._since is None else self._since
+        if not self._is_told and now - self._since >= GONE_SECONDS:
+            self._is_told = True
+            self._failed()
+            log.warning("the %s cannot be read any more: what was read last is followed until it is back", self._what)
+
+
 def _content(file: Path) -> State:
     try:
         return hashlib.sha256(read_regular(file, LARGEST_SETTINGS)).digest()
@@ -96,7 +119,7 @@ def _content(file: Path) -> State:
 def _served(repository: Callable[[], Path | None]) -> State:
     path = repository()
     if path is None:
-        return None
+        return ()  # nothing is to be there
     found = _file(path.absolute()) if path.is_file() else _tree(path.absolute())
     return None if found is None else (path, found)
 

@@ -177,3 +177,39 @@ def test_a_file_that_the_configuration_names_is_followed_when_its_link_is_turned
         assert calls.empty()
 
     followed(None, None, steps, named=lambda: names)
+
+
+def put_fifo(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def put_loop(file: Path) -> None:
+    file.unlink()
+    file.symlink_to(file.name)
+
+
+def put_nothing(file: Path) -> None:
+    file.unlink()
+
+
+@pytest.mark.parametrize("put", [put_fifo, put_loop, put_nothing])
+def test_a_file_that_cannot_be_read_for_a_while_is_told_once_and_followed_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, put: Callable[[Path], None]
+) -> None:
+    monkeypatch.setattr(watching, "GONE_SECONDS", 0.05)
+    config = tmp_path / "config.yaml"
+    config.write_text("one")
+
+    async def steps(calls: asyncio.Queue[None]) -> None:
+        put(config)
+        async with asyncio.timeout(10):
+            while not caplog.records:
+                await asyncio.sleep(0.01)
+        (tmp_path / "new").write_text("two")
+        (tmp_path / "new").replace(config)
+        await reloaded(calls)
+
+    assert followed(config, None, steps) == 1
+    (record,) = caplog.records
+    assert record.getMessage().startswith("the configuration cannot be read any more")
