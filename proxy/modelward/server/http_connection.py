@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import cast
 
-from modelward.server.http_request import MAX_HEAD_BYTES, Malformed, Request, take_request
+from modelward.server.http_request import MAX_HEAD_BYTES, Malformed, Received, Request
 
 KEEPALIVE_SECONDS = 75.0
-# After an answer, how long an unread request body is read and thrown away before the connection is cut.
+# After an answer, how long and how much of an unread request body is read and thrown away before the connection is cut.
 LINGER_SECONDS = 1.0
+LINGER_BYTES = 1024 * 1024
 # Probes and scrapers ask, wait and ask again. One that sends its next request before it has the answer waits; and no
 # connection lasts for ever.
 PIPELINED_SECONDS = 0.1
@@ -70,7 +71,8 @@ class HttpConnection(asyncio.Protocol):
         self._handle = handle
         self._touched = touched
         self._lost = lost
-        self._received = bytearray()
+        self._received = Received()
+        self._thrown_away = 0  # bytes
         self._answered = 0
         self._is_last = False  # the connection ends with the answer that is under way
         self._answering: asyncio.Task[None] | None = None
@@ -105,12 +107,14 @@ class HttpConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         assert self.transport is not None
         if self._is_over:
+            self._thrown_away += len(data)
+            if self._thrown_away > LINGER_BYTES:
+                self.transport.abort()
             return
         self._received += data
         if self._answering is None:
             self._next()
-        elif len(self._received) > MAX_HEAD_BYTES:
-            self.transport.pause_reading()
+        self._read_if_room()
 
     def finish(self) -> None:
         """It ends with the answer that is under way, at once where none is."""
@@ -120,7 +124,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _next(self) -> None:
         try:
-            request = take_request(self._received)
+            request = self._received.take()
         except Malformed:
             self._write(text(HTTPStatus.BAD_REQUEST, HTTPStatus.BAD_REQUEST.phrase), is_kept=False)
             self._linger()
@@ -154,9 +158,19 @@ class HttpConnection(asyncio.Protocol):
                 self._close()
             return
         self._end_after(KEEPALIVE_SECONDS)
-        self.transport.resume_reading()
         if self._received:
             self._next()
+        self._read_if_room()
+
+    def _read_if_room(self) -> None:
+        """A client that sends faster than it is answered is not read meanwhile: what is kept of it has a bound."""
+        assert self.transport is not None
+        if self._is_over:
+            return
+        if len(self._received) > MAX_HEAD_BYTES:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
 
     def _write(self, response: Response, *, is_kept: bool, is_head: bool = False) -> None:
         assert self.transport is not None
@@ -167,9 +181,13 @@ class HttpConnection(asyncio.Protocol):
         assert self.transport is not None
         self._is_over = True
         self._received.clear()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self.transport.resume_reading()
+        try:
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+            self.transport.resume_reading()
+        except (OSError, RuntimeError):  # its client has gone
+            self.transport.abort()
+            return
         self._end_after(LINGER_SECONDS)
 
     def _end_after(self, seconds: float) -> None:

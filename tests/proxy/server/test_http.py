@@ -348,3 +348,28 @@ def test_a_request_body_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
             writer.close()
 
     run(body())
+
+
+def test_empty_lines_without_end_are_refused() -> None:
+    async def body() -> None:
+        async with site() as s:
+            assert (await s.raw(b"\r\n" * 100_000)).startswith(b"HTTP/1.1 400 ")
+
+    run(body())
+
+
+def test_clients_that_end_before_their_answer_leave_nothing_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def body() -> None:
+        failures: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+        async with site() as s:
+            for _ in range(50):
+                _, writer = await s.connect()
+                writer.write(b"POST /healthz HTTP/1.1\r\nContent-Length: 5\r\n\r\n")
+                writer.close()
+            assert (await s.get("/healthz"))[0] == 200
+        assert not failures
+
+    with caplog.at_level(logging.INFO):
+        run(body())
+    assert not caplog.records
