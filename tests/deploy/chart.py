@@ -101,6 +101,13 @@ MATRIX: dict[str, dict[str, Any]] = {
         "terminationGracePeriodSeconds": 15,
     },
     "sidecar of an application": EMBEDDED | {"shape": "sidecar", "application": APPLICATION},
+    "sidecar of an application with operators": EMBEDDED
+    | {
+        "shape": "sidecar",
+        "application": APPLICATION,
+        "admin": {"secretName": "operators"},
+        "networkPolicy": {"operators": PODS},
+    },
     "sidecar of an application for ten minutes": EMBEDDED
     | {"shape": "sidecar", "application": APPLICATION, "terminationGracePeriodSeconds": 600},
     "sidecar before Triton": in_front_of("triton"),
@@ -109,6 +116,12 @@ MATRIX: dict[str, dict[str, Any]] = {
         "shape": "sidecar",
         "backend": {"kind": "kserve", "port": 8081},
         "kserve": {"storageUri": "s3://models/fraud", "runtimeName": "kserve-tritonserver"},
+    },
+    "sidecar of a predictor with operators": {
+        "shape": "sidecar",
+        "backend": {"kind": "kserve", "port": 8081},
+        "kserve": {"storageUri": "s3://models/fraud"},
+        "admin": {"secretName": "operators"},
     },
     "runtime of KServe": UPSTREAM | {"kserve": {"runtime": {"enabled": True}}},
 }

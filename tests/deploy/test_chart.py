@@ -20,7 +20,7 @@ from modelward.config.units import SECOND
 from scripts.docs import ROOT
 from scripts.manifests import values_schema
 from tests.commands import modelward
-from tests.deploy.chart import CHART, EMBEDDED, MATRIX, UPSTREAM, helm, in_front_of, one, render
+from tests.deploy.chart import CHART, EMBEDDED, MATRIX, PODS, UPSTREAM, helm, in_front_of, one, render
 from tests.deploy.kubernetes import NATIVE_SIDECARS, NEWEST, OLDEST, containers, faults, guard, pod_specs
 from tests.deploy.pods import MARGIN, laid_out, value_of
 from tests.deploy.policy import violations, writable
@@ -196,6 +196,37 @@ def test_the_admin_api_is_reached_from_outside_only_with_certificates(name: str)
     assert (found["listen"]["admin"] == "unix:/run/modelward/admin.sock") != ("admin_tls" in found)
 
 
+def reach_admin(items: list[dict[str, Any]]) -> list[Any]:
+    """Of each rule that lets the port of the admin API through, who may come; None where all may."""
+    return [
+        rule.get("from")
+        for rule in one(items, "NetworkPolicy")["spec"]["ingress"]
+        for port in rule["ports"]
+        if port["protocol"] == "TCP" and port.get("port", 1) <= 8003 <= port.get("endPort", port.get("port", 65535))
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name, values in MATRIX.items() if "admin" in values])
+@pytest.mark.parametrize("operators", [[], PODS])
+def test_the_port_of_the_admin_api_is_open_to_operators_alone(name: str, operators: list[Any]) -> None:
+    items = render(MATRIX[name] | {"networkPolicy": {"operators": operators}})
+    assert "admin_tls" in configuration(items)
+    assert reach_admin(items) == ([operators] if operators else [])
+
+
+@pytest.mark.parametrize("name", [name for name in MATRIX if name.endswith("with operators")])
+def test_a_policy_for_a_pod_with_others_closes_nothing_but_the_admin_api(name: str) -> None:
+    items = render(MATRIX[name])
+    rules = [
+        port for rule in one(items, "NetworkPolicy")["spec"]["ingress"] if "from" not in rule for port in rule["ports"]
+    ]
+    open_ports = {n for each in rules if "port" in each for n in range(each["port"], each["endPort"] + 1)}
+    assert open_ports == {*range(1, 65536)} - {8003}
+    assert {each["protocol"] for each in rules if "port" not in each} == {"UDP", "SCTP"}
+    (pod,) = pod_specs(items)
+    assert any(port["containerPort"] == 8003 for port in guard(pod)["ports"])
+
+
 def test_pods_are_replaced_for_changes_that_a_running_server_cannot_follow() -> None:
     assert values_schema.FIXED_FILE.read_text() == values_schema.fixed_keys(), (
         "run `make docs` and commit what it writes"
@@ -260,6 +291,41 @@ def test_helm_finds_nothing_wrong(version: str) -> None:
 def test_values_that_do_not_fit_together_are_told_with_what_to_write(values: dict[str, Any], told: str) -> None:
     with pytest.raises(helm.HelmError, match=re.escape(told)):
         render(values)
+
+
+RUNTIME = {"kserve": {"runtime": {"enabled": True}}}
+
+
+@pytest.mark.parametrize(
+    ("values", "where"),
+    [
+        ({"valkey": {"url": "redis://:SECRET@valkey:6379/0"}}, "valkey.url"),
+        ({"valkey": {"url": "rediss://user:SECRET@valkey"}}, "valkey.url"),
+        ({"valkey": {"url": "redis://:SEC/RET@valkey"}}, "valkey.url"),
+        ({"postgres": {"url": "postgresql://audit:SECRET@pg/audit"}}, "postgres.url"),
+        ({"postgres": {"url": "postgresql://audit@pg/audit?sslmode=require&password=SECRET"}}, "postgres.url"),
+        ({"config": {"limits": {"shared": "redis://:SECRET@valkey"}}}, "config.limits.shared"),
+        ({"config": {"limits": {"shared": {"url": "redis://:SECRET@valkey"}}}}, "config.limits.shared.url"),
+        ({"config": {"fleet": {"url": "postgresql://a:SECRET@pg/a"}}}, "config.fleet.url"),
+        (RUNTIME | {"config": {"limits": {"shared": "redis://:SECRET@valkey"}}}, "config.limits.shared"),
+        ({"env": [{"name": "MODELWARD__FLEET__URL", "value": "redis://:SECRET@valkey"}]}, "env.0.value"),
+    ],
+)
+def test_a_password_in_a_url_comes_into_no_object_that_is_not_secret(values: dict[str, Any], where: str) -> None:
+    with pytest.raises(helm.HelmError) as found:
+        render(UPSTREAM | values)
+    told = str(found.value)
+    assert f"{where}: the URL holds a password" in told
+    assert "valkey.secretName and valkey.urlKey" in told
+    assert not {"SECRET", "SEC/RET"} & {*re.findall("SEC/?RET", told)}
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://valkey:6379/0", "rediss://user@valkey:6379", "redis://[fd00::1]:6379", "unix:///run/valkey.sock?db=0"],
+)
+def test_a_url_without_a_password_is_taken(url: str) -> None:
+    assert configuration(render(UPSTREAM | {"valkey": {"url": url}}))["limits"]["shared"]["url"] == url
 
 
 @pytest.mark.parametrize(

@@ -87,10 +87,33 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- include "modelward.noPasswords" (dict "value" .Values.config "path" "config") -}}
+{{- include "modelward.noPasswords" (dict "value" .Values.env "path" "env") -}}
 {{- range $name := list "valkey" "postgres" -}}
 {{- $store := get $.Values $name -}}
+{{- include "modelward.noPasswords" (dict "value" $store.url "path" (printf "%s.url" $name)) -}}
 {{- if and (or $store.urlKey $store.passwordKey) (not $store.secretName) -}}
 {{ fail (printf "%s.urlKey and %s.passwordKey are keys of a Secret: set %s.secretName" $name $name $name) }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- /*
+Fails where a URL in a value holds a password: ConfigMaps, arguments and variables of pods are no places for one. path: of the
+value, which is all that is told of it.
+*/}}
+{{- define "modelward.noPasswords" -}}
+{{- if kindIs "map" .value -}}
+{{- range $key, $each := .value -}}
+{{- include "modelward.noPasswords" (dict "value" $each "path" (printf "%s.%s" $.path $key)) -}}
+{{- end -}}
+{{- else if kindIs "slice" .value -}}
+{{- range $i, $each := .value -}}
+{{- include "modelward.noPasswords" (dict "value" $each "path" (printf "%s.%d" $.path $i)) -}}
+{{- end -}}
+{{- else if kindIs "string" .value -}}
+{{- if or (regexMatch "://[^@]*:[^@]+@" .value) (regexMatch "(?i)://.*[?&](ssl)?password=." .value) -}}
+{{ fail (printf "%s: the URL holds a password, which everybody who may read the objects of the namespace would see. Put it in a Secret: the whole URL with valkey.secretName and valkey.urlKey, or the password alone with valkey.passwordKey; of PostgreSQL the same keys of postgres" .path) }}
 {{- end -}}
 {{- end -}}
 {{- end }}
