@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from loadtests.tools import results
-from modelward.telemetry.utilization import Utilization, VersionWork, Work
+from modelward.telemetry.utilization import HANDSHAKE, REFUSAL, Utilization, VersionWork, Work
 
 SCRAPE_SECONDS = 15
 LATE_SECONDS = 0.5  # a request that would wait longer is refused
@@ -50,10 +50,11 @@ def _cpu(file: str, server: str) -> float:
 
 @dataclass(frozen=True)
 class Attack:
-    """What is refused, on each second and each pod. loop: share of the loop that it takes."""
+    """What is refused, on each second and each pod. loop: share of the loop that it takes. size: bytes of a request."""
 
     loop: float = 0.0
     requests: float = 0.0
+    size: float = 0.0
     connections: float = 0.0
 
 
@@ -96,13 +97,15 @@ class Pod:
         version = replace(
             was, answered=total, held=was.held + answered * self.kind.service, waiting=round(self.backlog)
         )
-        unwanted = round((attack.requests + attack.connections) * seconds)
+        requests, connections = round(attack.requests * seconds), round(attack.connections * seconds)
         self.work = replace(
             self.work,
             at=now,
             loop=self.work.loop + spent,
             answered=total,
-            unwanted=self.work.unwanted + unwanted,
+            unwanted=self.work.unwanted + requests + connections,
+            overhead=self.work.overhead + REFUSAL * requests + HANDSHAKE * connections,
+            unanswered=self.work.unanswered + round(requests * attack.size),
             versions={KEY: version},
         )
         self.seen.take(self.work)

@@ -12,6 +12,7 @@ from loadtests.scaling.pods import Attack
 MINUTE, HOUR = 60, 3600
 # of each loop; beside an honest load of 0.7 the second leaves too little
 ATTACK, CROWDING = 0.25, 0.6
+READING = 4e-3 / (16 << 20)  # seconds for a byte of a message, where it is not packed
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def attacks(refusal: float) -> tuple[Trace, ...]:
     """Half an hour each, with a quarter of each pod's loop. refusal: seconds of a loop for a refused request."""
     kinds = {
         "attack: requests over a limit": Attack(ATTACK, requests=ATTACK / refusal),
-        "attack: large bodies that are refused": Attack(ATTACK, requests=200),
+        "attack: large bodies that are refused": Attack(ATTACK, requests=200, size=ATTACK / 200 / READING),
         "attack: connections that are closed": Attack(ATTACK, connections=200),
         "attack: requests, more than the loop has time for": Attack(CROWDING, requests=CROWDING / refusal),
     }

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import trustme
 
 from loadtests.tools import h2load
 from loadtests.tools.h2load import Shape
 from tests import models
+from tests.certificates import write_pair
 from tests.e2e.h2client import framed
 from tests.e2e.messages import request
 from tests.support import ServerProcess, serve_process, wait_until
 
 ANSWERED, REFUSED = 150_000, 150_000
+HANDSHAKES, PEERS = 400, 20
 SHAPE = Shape(8, 16)
 CLOSED = "models.closed.limit={rate: 1/h, burst: 1}"
 
@@ -57,3 +62,24 @@ def test_answers_use_the_server_and_a_flood_of_refused_requests_does_not(tmp_pat
     assert answered.used > 1.5 * idle.used
     assert flooded.used < 1.25 * answered.used
     assert flooded.busy > 1.4 * flooded.loop
+
+
+def test_handshakes_of_clients_that_ask_for_nothing_do_not_use_the_server(tmp_path: Path) -> None:
+    repository = models.repository(tmp_path / "models", {"open": models.add_one()})
+    pair = write_pair(trustme.CA().issue_cert("localhost"), tmp_path, "server")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    tls = ("--set", f"tls.certificate={pair.certificate}", "--set", f"tls.key={pair.key}")
+    with serve_process(repository, *tls) as server:
+        host, _, port = server.grpc.rpartition(":")
+        idle = shares(server)
+        for i in range(HANDSHAKES):
+            with (
+                socket.create_connection((host, int(port)), source_address=(f"127.0.5.{1 + i % PEERS}", 0)) as plain,
+                context.wrap_socket(plain) as secure,
+            ):
+                secure.recv(1)  # its SETTINGS: the handshake is over
+        flooded = shares(server)
+    assert flooded.busy > 2 * idle.busy
+    assert flooded.loop < flooded.busy / 4

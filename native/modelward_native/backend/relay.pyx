@@ -190,6 +190,7 @@ cdef int relay_request(Exchange *x, int64_t now) noexcept:
     if not relay_send(x.stream, &x.body, suffix, size):
         undo_sent(r)
         return REASON_INFLIGHT_BYTES
+    x.wire.traffic.useful += x.body.size
     return REASON_NONE
 
 

@@ -122,6 +122,8 @@ cdef void complete(Scheduler scheduler, Engine engine, bint on_loop) noexcept:
     counters.runs += 1
     counters.rows += engine.run_rows
     counters.compute_ns += run.took_ns
+    if on_loop:
+        counters.loop_ns += run.took_ns
     counters.last_ns = now
     counters.batches[b].runs += 1
     counters.batches[b].compute_ns += run.took_ns

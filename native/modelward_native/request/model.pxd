@@ -137,6 +137,7 @@ cdef struct Counters:
     int64_t queue_ns
     int64_t input_ns              # gathering
     int64_t compute_ns
+    int64_t loop_ns               # of compute_ns, on the loop
     int64_t output_ns             # writing answers
     uint64_t rows
     uint64_t runs

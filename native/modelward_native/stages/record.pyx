@@ -18,6 +18,7 @@ from modelward_native.stages.mirror cimport send_copy
 from modelward_native.stages.stage cimport Result
 from modelward_native.telemetry.access_log cimport log_access
 from modelward_native.telemetry.histogram cimport mw_histogram_record_ns
+from modelward_native.wire.connection cimport settle
 
 
 cdef bint record(State server, Exchange *x, Result *r, int64_t now) noexcept:
@@ -56,6 +57,9 @@ cdef void record_request(State server, Exchange *x, const Result *r, int64_t now
         c.success += 1
         c.success_ns += took
         outcome = OUTCOME_OK
+        x.wire.traffic.useful += x.body.size
+        if x.stream != NULL:
+            settle(x.stream.conn)
         if x.fallback_reason != REASON_NONE:
             c.fallbacks[x.fallback_reason] += 1
             outcome = OUTCOME_FALLBACK

@@ -10,6 +10,7 @@ from modelward_native.telemetry.histogram cimport (
 from modelward_native.request.model cimport *
 from modelward_native.region.region cimport Named, Region
 from modelward_native.request.verdict cimport CODES, REASONS, name_of
+from modelward_native.wire.types cimport Traffic
 
 cdef enum:
     KEPT = 16                     # versions that have stats of their own although no process serves them any more
@@ -18,6 +19,7 @@ WITHHELD_NAMES = ("fallback", "top_class")    # enum Withheld
 OUTCOME_NAMES = ("ok", "fallback", "refused", "failed")    # enum Outcome
 
 cdef bytes PREFIX = b"model\0"
+cdef bytes TRAFFIC = b"traffic"     # as modelward_native.wire.listener names it
 cdef bytes OTHER = b"model\0\0"
 cdef bytes REMOVED = b"\0(removed)"    # a version's place in a name: what removed versions of a model have counted
 cdef bytes FREE = b""               # a block that is waiting for a name
@@ -157,6 +159,29 @@ def models(Region region not None) -> dict:
     return found
 
 
+def traffic(Region region not None) -> dict:
+    """What clients have sent: bytes, and connections (modelward_native.wire.types.Traffic). Only ever grows."""
+    cdef Traffic total
+    cdef const Traffic *one
+    cdef Named *entry
+    cdef int slot
+    memset(&total, 0, sizeof(total))
+    region.hold()
+    try:
+        entry = region.find(TRAFFIC)
+        if entry != NULL:
+            for slot in range(<int>region.header.opened):
+                one = <const Traffic *>region.at(entry, slot)
+                total.received += one.received
+                total.inflated += one.inflated
+                total.useful += one.useful
+                total.opened += one.opened
+                total.settled += one.settled
+    finally:
+        region.let_go()
+    return total
+
+
 def withheld(Region region not None) -> dict:
     """Answers of each model that callers at no step did not get, by what they got in their place, without zeros."""
     cdef Named *entry
@@ -234,7 +259,8 @@ cdef dict stats_of(const Counters *c):
         "unwatched": c.unwatched,
         "success": c.success, "success_ns": c.success_ns, "fail": c.fail, "fail_ns": c.fail_ns,
         "queued": c.queued, "queue_ns": c.queue_ns, "input_ns": c.input_ns,
-        "compute_ns": c.compute_ns, "output_ns": c.output_ns, "rows": c.rows, "runs": c.runs, "last_ns": c.last_ns,
+        "compute_ns": c.compute_ns, "loop_ns": c.loop_ns, "output_ns": c.output_ns, "rows": c.rows, "runs": c.runs,
+        "last_ns": c.last_ns,
         "predicted_ns": c.predicted_ns, "taken_ns": c.taken_ns,
         "canary_runs": c.canary_runs, "canary_failures": c.canary_failures, "failing": c.failing,
         "pending": c.pending, "waiting": c.waiting, "concurrency": c.concurrency,

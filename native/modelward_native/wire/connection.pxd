@@ -32,6 +32,12 @@ cdef inline int64_t patrol(const Wire *wire) noexcept:
     return 1000000000 if wire.access == NULL else 500000000
 
 
+cdef inline void settle(Conn *c) noexcept:
+    if not c.settled:
+        c.settled = True
+        c.wire.traffic.settled += 1
+
+
 # GOAWAY, and the end of the connection once that is written. why: enum CloseReason; the first one counts.
 cdef void go_away(Conn *c, int why, uint32_t error) noexcept
 # asyncio writes what it holds and closes.

@@ -237,6 +237,7 @@ cdef class Connection(Protocol):
         if not open_session(c):
             transport.abort()
             return
+        wire.traffic.opened += 1
         watch(t, t.opened + wire.handshake_timeout)
         if wire.draining:         # accepted in the last moment: no client is refused
             self.warn()
@@ -251,6 +252,7 @@ cdef class Connection(Protocol):
             return
         wire.now = mw_now_ns()
         t.active = wire.now
+        wire.traffic.received += size
         mark(t)
         if mw_flood_read(&c.flood, wire.read_buffer, size, wire.now):
             bad = NGHTTP2_ERR_FLOODED

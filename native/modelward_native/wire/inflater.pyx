@@ -39,6 +39,7 @@ cdef enum:
 cdef void packed_free(Packed *p) noexcept:
     if p.stream != NULL:
         p.stream.packed = NULL
+    p.wire.traffic.inflated += p.work.z.total_out
     inflation_end(&p.work)
     release(p.wire, &p.body)
     release(p.wire, &p.work.out)

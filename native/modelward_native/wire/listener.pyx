@@ -16,14 +16,14 @@ from modelward_native.timer.deadline cimport Wheel
 from modelward_native.wire.close_reason cimport (
     CLOSE_DESCRIPTORS, CLOSE_FULL, CLOSE_IDLE, CLOSE_NONE, CLOSE_PEER_FULL, CLOSE_PEER_RATE, CLOSE_REASONS,
     CLOSE_REFUSED_END, CLOSE_ROOM, close_reason_name)
-from modelward_native.wire.connection cimport Connection
+from modelward_native.wire.connection cimport Connection, settle
 from modelward_native.wire.forwarded cimport limit_of, networks_of
 from modelward_native.wire.holders cimport MW_HOLDER_BUCKETS, MW_HOLDER_WAYS, mw_holder, mw_holder_factor, mw_holders
 from modelward_native.wire.networks cimport Networks
 from modelward_native.wire.peer_index cimport PeerIndex
 from modelward_native.wire.sites cimport mw_sites, mw_sites_new
 from modelward_native.wire.transport cimport READ_SIZE, WRITE_SIZE
-from modelward_native.wire.types cimport Conn, Stream
+from modelward_native.wire.types cimport Conn, Stream, Traffic
 
 from modelward_native.wire import connection as kind
 
@@ -50,6 +50,7 @@ mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
 mallopt(M_TRIM_THRESHOLD, INT_MAX)
 
 cdef int64_t SECOND = 1000000000
+cdef bytes TRAFFIC = b"traffic"
 cdef int64_t NEVER = INT64_MAX // 2   # longer than anything else is ago
 
 
@@ -70,6 +71,7 @@ cdef class Listener:
     def __cinit__(self, Wheel wheel, Limiter limiter, Region region=None):
         self.region = Region() if region is None else region
         self.wire.gauges, self.wire.slots = self.region.own, self.region.header
+        self.wire.traffic = <Traffic *>self.region.block(TRAFFIC, sizeof(Traffic))
         self.wheel = wheel
         self.limiter = limiter
         self.callers = Callers(self.region)
@@ -210,6 +212,8 @@ cdef class Listener:
         self.wire.close_reasons[why] += 1
         self.last_peers[why] = connection.peer_name
         if why != CLOSE_IDLE and why != CLOSE_ROOM:
+            if connection.conn.session != NULL:
+                settle(&connection.conn)
             self.callers.note_closed(&connection.conn, self.hash_of(connection.peer_key))
         return 0
 

@@ -127,6 +127,13 @@ cdef struct Transport:            # what every connection has: bytes to and from
     int64_t stalled               # ns; since when paused
     int fd                        # -1 where bytes go through asyncio alone
 
+cdef struct Traffic:              # what one process has had from clients, in its slot of the region; it only grows
+    uint64_t received             # bytes
+    uint64_t inflated             # bytes that messages have become
+    uint64_t useful               # of both together: in messages that were answered, or went up a relayed stream
+    uint64_t opened               # connections
+    uint64_t settled              # of them, those that had a request answered, or are counted under why they were closed
+
 cdef struct Conn:                 # a client's connection
     Transport transport           # first: its callbacks cast back. Its timer: handshake, idle and stall checks
     Wire *wire                    # borrowed: the transport's
@@ -139,6 +146,7 @@ cdef struct Conn:                 # a client's connection
     Exchange *parked_first        # borrowed: their streams' references keep them; begun in this order when it owes less
     Exchange *parked_last
     bint leaving                  # when its SETTINGS come, no more streams are taken
+    bint settled                  # it is counted in traffic.settled
     int64_t progress              # ns; when a message last came whole, or an answer was taken whole
     mw_flood flood                # what its client has cost us
     uint8_t close_reason          # enum CloseReason: why it is being closed
@@ -171,6 +179,7 @@ cdef struct Wire:                 # what the connections of one listener share; 
     Stream *freshest
     Gauges *gauges                # borrowed, like the next: this process's, in the region
     const Header *slots           # and everybody's
+    Traffic *traffic              # borrowed: this process's, in the region
     int64_t handshake_timeout     # all ns
     int64_t request_timeout
     int64_t idle_stream_timeout

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modelward.config.workers import cores
 from modelward.supervisor.workers import Workers
-from modelward.telemetry.refusals import UNWANTED
+from modelward.telemetry.refusals import CHECKED, UNWANTED
 from modelward.telemetry.snapshot import Snapshot
-from modelward.telemetry.utilization import Key, Utilization, VersionWork, Work
+from modelward.telemetry.utilization import CHECK, CONNECTION, HANDSHAKE, REFUSAL, Key, Utilization, VersionWork, Work
 from modelward_native.telemetry import stats
 
 LOOK_SECONDS = 1.0
@@ -27,16 +29,24 @@ REMOVED = "(removed)"  # in place of a version, as modelward_native.telemetry.st
 Totals = Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class LoopTimes:
+    """Seconds that loops have run on a core, and have waited for one."""
+
+    ran: float
+    waited: float
+
+
 class UtilizationWatch:
     """Use `run` while workers do."""
 
-    def __init__(self, workers: Workers, loop_seconds: Callable[[int], float | None] | None = None) -> None:
-        """loop_seconds: of a process's main thread, since it began; None where that cannot be read."""
+    def __init__(self, workers: Workers, loop_times: Callable[[int], LoopTimes | None] | None = None) -> None:
+        """loop_times: of a process's main thread, since it began; None where they cannot be read."""
         self._workers = workers
         self._utilization = Utilization()
-        self._loop_seconds = loop_seconds or busy_seconds
-        self._seen: dict[int, float] = {}  # of each worker that is or was ready, as of the last look
-        self._loops = 0.0
+        self._loop_times = loop_times or loop_times_of
+        self._seen: dict[int, LoopTimes] = {}  # of each worker that is or was ready, as of the last look
+        self._loops = LoopTimes(0.0, 0.0)
 
     def stats(self) -> Snapshot:
         """As Utilization has it."""
@@ -52,16 +62,21 @@ class UtilizationWatch:
         """now: monotonic seconds."""
         if ready := self._workers.ready:
             self._count_loops()
-            found = stats.models(self._workers.region)
-            self._utilization.take(work(found, self._workers.stats(), now, ready, self._loops))
+            region = self._workers.region
+            found, traffic = stats.models(region), stats.traffic(region)
+            counted = self._workers.stats()
+            self._utilization.take(work(found, traffic, counted, now=now, ready=ready, loop=self._loops))
 
     def _count_loops(self) -> None:
         """What a worker has spent before it was ready is no load."""
         seen = {}
         for worker in self._workers:
-            if worker.report is not None and (busy := self._loop_seconds(worker.pid)) is not None:
-                self._loops += busy - self._seen.get(worker.pid, busy)
-                seen[worker.pid] = busy
+            if worker.report is not None and (now := self._loop_times(worker.pid)) is not None:
+                before = self._seen.get(worker.pid, now)
+                self._loops = LoopTimes(
+                    self._loops.ran + now.ran - before.ran, self._loops.waited + now.waited - before.waited
+                )
+                seen[worker.pid] = now
         self._seen = seen
 
 
@@ -71,25 +86,40 @@ def pause(cost: float) -> float:
     return min(max(LOOK_SECONDS, IDLE_SHARE * cost), LATEST_SECONDS)
 
 
-def work(found: Mapping[Key, Totals], counted: Snapshot, now: float, ready: int, loop: float) -> Work:
-    """found: as modelward_native.telemetry.stats.models gives it. counted: what workers count themselves."""
+def work(
+    found: Mapping[Key, Totals],
+    traffic: Mapping[str, int],
+    counted: Snapshot,
+    *,
+    now: float,
+    ready: int,
+    loop: LoopTimes,
+) -> Work:
+    """found, traffic: as modelward_native.telemetry.stats.models and traffic give them. counted: what workers count
+    themselves."""
     closed, tls = counted.close_reasons, counted.tls
-    connections = sum(closed.refused.values()) + (tls.failed_handshakes if tls is not None else 0)
-    connections += sum(count for why, count in closed.closed.items() if why not in ORDINARY)
-    refused = sum(
-        count
-        for total in found.values()
-        for kind in ("refusals", "fallbacks")
-        for reason, count in total[kind].items()
-        if reason in UNWANTED
-    )
+    turned_away = sum(closed.refused.values())
+    connections = sum(count for why, count in closed.closed.items() if why not in ORDINARY)
+    connections += tls.failed_handshakes if tls is not None else 0
+    refused = Counter[bool]()  # by whether a credential was checked
+    for total in found.values():
+        for kind in ("refusals", "fallbacks"):
+            for reason, count in total[kind].items():
+                if reason in UNWANTED:
+                    refused[reason in CHECKED] += count
+    each = HANDSHAKE if tls is not None else CONNECTION
     return Work(
         at=now,
         workers=ready,
         cores=cores(),
-        loop=loop,
+        loop=loop.ran + loop.waited,
+        cpu=loop.ran,
         answered=sum(map(_answered, found.values())),
-        unwanted=refused + connections,
+        unwanted=refused.total() + connections + turned_away,
+        unproven=traffic["opened"] - traffic["settled"],
+        overhead=REFUSAL * refused[False] + CHECK * refused[True] + each * connections + CONNECTION * turned_away,
+        unproven_overhead=each,
+        unanswered=traffic["received"] + traffic["inflated"] - traffic["useful"],
         versions={key: _version(total) for key, total in found.items() if _is_served(key, total)},
     )
 
@@ -109,6 +139,7 @@ def _version(total: Totals) -> VersionWork:
         answered=_answered(total),
         rows=total["rows"],
         runs=runs if here else None,
+        on_loop=total["loop_ns"] / NS,
         held=held,
         permits=total["concurrency"],
         waiting=total["waiting"],
@@ -120,9 +151,9 @@ def _answered(total: Totals) -> int:
     return int(histogram[1][-1]) if histogram is not None else 0
 
 
-def busy_seconds(pid: int) -> float | None:
-    """That the main thread of a process, which runs its loop, has had a core or has waited for one."""
+def loop_times_of(pid: int) -> LoopTimes | None:
+    """Of the main thread of a process, which runs its loop."""
     with suppress(OSError, ValueError):  # it has ended; a kernel without these figures
         ran, waited, _ = Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()
-        return (int(ran) + int(waited)) / NS
+        return LoopTimes(int(ran) / NS, int(waited) / NS)
     return None

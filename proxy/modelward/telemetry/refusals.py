@@ -50,6 +50,9 @@ UNWANTED = CLIENTS_OWN | {
     "ACCESS_BUSY",
 }
 
+# after a credential was looked at, which takes longer than to read a request
+CHECKED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED", "CREDENTIALS_LIMIT", "ACCESS_BUSY"})
+
 # what the backend was asked for and did not give
 FAILED = frozenset({"BACKEND_FAILED", "RUN_MEMORY", "UPSTREAM_LOST"})
 

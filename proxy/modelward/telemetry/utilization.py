@@ -13,9 +13,14 @@ from dataclasses import dataclass, field
 from math import exp, inf
 
 WINDOW_SECONDS = 15.0
-# that a refused request, or a connection that is refused or closed, may cost at most. Measured: 23 ms for a message of
-# 16 MiB, the default's largest, that was packed; 4 ms for one that was not. Connections are taken to cost no more
+# That a refused request, or a connection that brings no answered one, costs at most. Measured: 23 ms for a message of
+# 16 MiB, the default's largest, that was packed; 4 ms for one that was not. Their bytes are what makes them expensive.
 WORST = 25e-3
+# Of each byte, 7 times what that packed message costs: scoring rows takes longer than reading them.
+BYTE = 10e-9
+# And beside the bytes, in CPU. A refusal costs less than an answer, one at a time with TLS: LOOP_PRICE, rounded up.
+# A credential is a signature in Python; a handshake of TLS is one of the server, 1.5 ms with RSA of 4096 bits.
+REFUSAL, CHECK, CONNECTION, HANDSHAKE = 100e-6, 2e-3, 500e-6, 5e-3
 # of a loop, per answer, until there was a time without refusals to learn it from: one request at a time on one
 # connection with TLS, which is the most expensive way (loadtests/results/hop-tls.md), rounded up
 LOOP_PRICE = 75e-6
@@ -28,12 +33,14 @@ Key = tuple[str, str]  # a model and a version
 
 @dataclass(frozen=True, slots=True)
 class VersionWork:
-    """Totals, all over one version. runs: seconds of its runs, None where it runs elsewhere. held: seconds that
-    requests had permits. permits: that there are, 0 for no limit. waiting: requests that wait for one; both now."""
+    """Totals, all over one version. runs: seconds of its runs, None where it runs elsewhere; on_loop: of them, those on
+    a loop. held: seconds that requests had permits. permits: that there are, 0 for no limit. waiting: requests that
+    wait for one; both now."""
 
     answered: int = 0
     rows: int = 0
     runs: float | None = None
+    on_loop: float = 0.0
     held: float = 0.0
     permits: int = 0
     waiting: int = 0
@@ -42,15 +49,23 @@ class VersionWork:
 @dataclass(frozen=True, slots=True)
 class Work:
     """Totals of a server. at: seconds of a clock. workers: that take requests. loop: seconds that their loops have run
-    or waited for a core. unwanted: requests that were refused for who sent them or what they were, and connections that
-    were refused or closed."""
+    or waited for a core; cpu: that they have run. unwanted: requests that were refused for who sent them or what they
+    were, and connections that were refused or closed. unproven: connections that were opened, without those of
+    `unwanted` and those that have had a request answered: it may fall. overhead: seconds of CPU that what is unwanted
+    has cost at most, but for its bytes; unproven_overhead: that one more of those may. unanswered: bytes that came, or
+    that messages became, and of no answered one."""
 
     at: float
     workers: int
     cores: int
     loop: float = 0.0
+    cpu: float = 0.0
     answered: int = 0
     unwanted: int = 0
+    unproven: int = 0
+    overhead: float = 0.0
+    unproven_overhead: float = 0.0
+    unanswered: int = 0
     versions: Mapping[Key, VersionWork] = field(default_factory=dict)
 
 
@@ -61,17 +76,19 @@ class Price:
         self.seconds = prior
         self._learned = False
 
-    def counted(self, spent: float, wasted: float, answers: int, window: float, passed: float) -> float:
+    def counted(
+        self, spent: float, wasted: float, answers: int, window: float, passed: float, *, sure: float = 0.0
+    ) -> float:
         """Of the seconds `spent` in a window, `wasted` at most on what was refused, those that count. passed: seconds
-        since the last call."""
-        least = max(spent - wasted, 0.0)
+        since the last call. sure: seconds that were measured for what is answered, and are a part of its cost."""
+        least = min(max(spent - wasted, sure), spent)
         if answers >= LEARN_PER_SECOND * window:
             each = spent / answers
             if self.seconds is None or (wasted == 0 and not self._learned):
                 self.seconds, self._learned = each, wasted == 0
             else:
-                sure = min(max(self.seconds, least / answers), each)
-                self.seconds += (sure - self.seconds) * (1 - exp(-passed / LEARN_SECONDS))
+                likely = min(max(self.seconds, least / answers), each)
+                self.seconds += (likely - self.seconds) * (1 - exp(-passed / LEARN_SECONDS))
         explained = spent if self.seconds is None else answers * self.seconds
         return min(max(explained, least), spent)
 
@@ -97,15 +114,20 @@ class Utilization:
         kept.append(now)
         if (passed := now.at - last.at) > 0:
             full = now.loop - last.loop > SATURATED * passed * max(now.workers, 1)
-            if full and WORST * (now.unwanted - last.unwanted) > (1 - SATURATED) * passed:
+            if full and _wasted(last, now) > (1 - SATURATED) * passed:
                 self._crowded = now.at
             self._share(kept[0], now, passed)
 
     def _share(self, before: Work, now: Work, passed: float) -> None:
         seconds, workers = now.at - before.at, max(now.workers, 1)
-        wasted = WORST * max(now.unwanted - before.unwanted, 0)
+        wasted = _wasted(before, now)
         spent, answers = max(now.loop - before.loop, 0.0), max(now.answered - before.answered, 0)
-        loop = self._loop.counted(spent, wasted, answers, seconds, passed)
+        on_loop = sum(
+            max(version.on_loop - before.versions[key].on_loop, 0.0)
+            for key, version in now.versions.items()
+            if key in before.versions
+        )
+        loop = self._loop.counted(spent, wasted, answers, seconds, passed, sure=on_loop)
         permits = runs = all_runs = 0.0
         for key, version in now.versions.items():
             was = before.versions.get(key)
@@ -136,3 +158,14 @@ class Utilization:
         """Share of the looks in this window that found requests waiting for a permit of the version."""
         looks = [*self._window][1:]
         return sum(look.versions[key].waiting > 0 for look in looks if key in look.versions) / len(looks)
+
+
+def _wasted(before: Work, now: Work) -> float:
+    """Seconds of the loops that what was unwanted has cost at most. A loop that waits for a core takes longer for all
+    that it does."""
+    unproven = max(now.unproven - before.unproven, 0)
+    count = max(now.unwanted - before.unwanted, 0) + unproven
+    overhead = max(now.overhead - before.overhead, 0.0) + now.unproven_overhead * unproven
+    unanswered = max(now.unanswered - before.unanswered, 0)
+    waits = max((now.loop - before.loop) / max(now.cpu - before.cpu, 1e-9), 1.0) if now.cpu else 1.0
+    return min(WORST * count, overhead + BYTE * unanswered) * waits

@@ -10,10 +10,11 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from modelward.supervisor.utilization_watch import UtilizationWatch, busy_seconds, pause, work
+from modelward.supervisor.utilization_watch import LoopTimes, UtilizationWatch, loop_times_of, pause, work
 from modelward.supervisor.workers import Workers
-from modelward.telemetry.refusals import UNWANTED
+from modelward.telemetry.refusals import CHECKED, UNWANTED
 from modelward.telemetry.snapshot import CloseReasonSnapshot, Snapshot, TlsSnapshot
+from modelward.telemetry.utilization import CHECK, CONNECTION, HANDSHAKE, REFUSAL
 from modelward_native.region.region import Region
 from modelward_native.request.verdict import reasons
 
@@ -41,13 +42,16 @@ def total(ok: int = 0, **more: Any) -> dict[str, Any]:
         "refusals": {},
         "fallbacks": {},
         "stages": {"compute": None},
-        **dict.fromkeys(("runs", "rows", "queued", "queue_ns", "compute_ns", "concurrency", "waiting"), 0),
+        **dict.fromkeys(("runs", "rows", "queued", "queue_ns", "compute_ns", "loop_ns", "concurrency", "waiting"), 0),
     }
     return {**none, **more}
 
 
-def of(found: dict[tuple[str, str], dict[str, Any]], counted: Snapshot | None = None) -> Any:
-    return work(found, counted or Snapshot(), 7.0, 2, 1.5)
+QUIET = {"received": 0, "inflated": 0, "useful": 0, "opened": 0, "settled": 0}
+
+
+def of(found: dict[tuple[str, str], dict[str, Any]], counted: Snapshot | None = None, **traffic: int) -> Any:
+    return work(found, QUIET | traffic, counted or Snapshot(), now=7.0, ready=2, loop=LoopTimes(1.0, 0.5))
 
 
 @pytest.mark.parametrize(("cost", "seconds"), [(0.0, 1.0), (0.001, 1.0), (0.004, 2.0), (0.01, 5.0), (2.5, 5.0)])
@@ -58,6 +62,7 @@ def test_a_look_that_costs_more_is_followed_by_a_longer_pause_but_no_long_one(co
 def test_each_reason_is_either_the_clients_or_the_servers() -> None:
     assert not UNWANTED & ITS_OWN
     assert set(reasons()) == UNWANTED | ITS_OWN
+    assert CHECKED < UNWANTED
 
 
 def test_refusals_and_fallbacks_count_as_unwanted_where_their_client_is_the_cause() -> None:
@@ -73,14 +78,27 @@ def test_refusals_and_fallbacks_count_as_unwanted_where_their_client_is_the_caus
 def test_connections_count_too_but_for_those_that_end_for_no_fault() -> None:
     closed = CloseReasonSnapshot(refused={"peer_rate": 1}, closed={"resets": 2, "idle": 4, "room": 8})
     counted = Snapshot(close_reasons=closed, tls=TlsSnapshot(not_after=0, failed_handshakes=16))
-    assert of({}, counted).unwanted == 19
+    found = of({}, counted)
+    assert found.unwanted == 19
+    assert found.overhead == pytest.approx(18 * HANDSHAKE + CONNECTION)
+
+
+def test_connections_without_an_answered_request_and_bytes_without_an_answer_are_told_apart() -> None:
+    found = of({}, received=1000, inflated=300, useful=900, opened=12, settled=5)
+    assert (found.unanswered, found.unproven, found.unproven_overhead) == (400, 7, CONNECTION)
+    assert of({}, Snapshot(tls=TlsSnapshot(not_after=0))).unproven_overhead == HANDSHAKE
+
+
+def test_a_refusal_may_cost_more_where_a_credential_was_checked() -> None:
+    found = of({("", ""): total(refusals={"PEER_LIMIT": 5, "UNAUTHENTICATED": 2})})
+    assert found.overhead == pytest.approx(5 * REFUSAL + 2 * CHECK)
 
 
 def test_a_run_here_is_of_all_requests_in_it_and_each_holds_its_permit_while_it_is_queued_too() -> None:
     stages = {"compute": ((), (2,), 0)}
-    here = total(stages=stages, runs=2, rows=8, queued=6, queue_ns=1e9, compute_ns=4e9, concurrency=16)
+    here = total(stages=stages, runs=2, rows=8, queued=6, queue_ns=1e9, compute_ns=4e9, loop_ns=1e9, concurrency=16)
     version = of({("m", "1"): here}).versions["m", "1"]
-    assert (version.rows, version.runs, version.held, version.permits) == (8, 4.0, 13.0, 16)
+    assert (version.rows, version.runs, version.on_loop, version.held, version.permits) == (8, 4.0, 1.0, 13.0, 16)
 
 
 def test_a_request_elsewhere_holds_its_permit_until_it_is_answered() -> None:
@@ -93,17 +111,17 @@ def test_sums_over_removed_versions_are_no_version() -> None:
 
 
 def test_what_a_worker_spends_before_it_is_ready_is_no_load() -> None:
-    spent = {1: 3.0, 2: 9.0}
+    spent = {1: LoopTimes(2.0, 1.0), 2: LoopTimes(9.0, 0.0)}
     starting, serving = SimpleNamespace(pid=1, report=None), SimpleNamespace(pid=2, report=object())
     watch = UtilizationWatch(cast(Workers, Group([starting, serving])), spent.get)
     watch.look(0.0)
-    spent[1], spent[2] = 5.0, 9.5
+    spent[1], spent[2] = LoopTimes(5.0, 0.0), LoopTimes(9.25, 0.25)
     watch.look(10.0)
     assert watch.stats().utilization["loop"] == pytest.approx(0.05)
     starting.report = object()
-    spent[1] = 7.0
+    spent[1] = LoopTimes(7.0, 0.0)
     watch.look(11.0)
-    spent[1] = 10.0
+    spent[1] = LoopTimes(8.0, 2.0)
     watch.look(30.0)
     assert watch.stats().utilization["loop"] == pytest.approx(3.0 / 19 / 2)
     assert watch.stats().loop_busy == pytest.approx(3.0 / 19 / 2)
@@ -114,11 +132,11 @@ def test_the_time_of_a_loop_is_that_of_the_main_thread_alone() -> None:
         for _ in range(40):
             np.linalg.svd(np.ones((100, 100)))
 
-    before = busy_seconds(os.getpid())
-    assert before is not None and before > 0
+    before = loop_times_of(os.getpid())
+    assert before is not None and before.ran > 0
     thread = threading.Thread(target=work_hard)
     thread.start()
     thread.join()
-    after = busy_seconds(os.getpid())
-    assert after is not None and after >= before
-    assert busy_seconds(2**22 + 1) is None
+    after = loop_times_of(os.getpid())
+    assert after is not None and after.ran >= before.ran
+    assert loop_times_of(2**22 + 1) is None

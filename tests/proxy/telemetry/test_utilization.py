@@ -6,10 +6,19 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from modelward.telemetry.utilization import LOOP_PRICE, WORST, Utilization, VersionWork, Work
+from modelward.telemetry.utilization import (
+    HANDSHAKE,
+    LOOP_PRICE,
+    REFUSAL,
+    WORST,
+    Utilization,
+    VersionWork,
+    Work,
+)
 
 KEY = ("m", "1")
 ANSWER = 100e-6  # seconds of the loop
+LARGE = 16 << 20  # bytes
 
 
 @dataclass
@@ -30,18 +39,25 @@ class Server:
         answered: int = 0,
         unwanted: int = 0,
         *,
+        unproven: int = 0,
+        size: int = 0,
         loop: float = 0.0,
+        waited: float = 0.0,
+        on_loop: float = 0.0,
         run: float = 0.0,
         held: float = 0.0,
         waiting: int = 0,
     ) -> None:
-        """In each second so many answers and so much refused; seconds of the loop, of runs and with permits."""
+        """In each second so many answers and so much refused, of so many bytes each; connections that bring nothing;
+        seconds of the loop, of them those that it waited for a core and those of runs on it; of runs, and with permits.
+        """
         for _ in range(seconds):
             was = self.now.versions[KEY]
             version = VersionWork(
                 answered=was.answered + answered,
                 rows=was.rows + answered,
                 runs=(was.runs or 0.0) + run if self.here else None,
+                on_loop=was.on_loop + on_loop,
                 held=was.held + held,
                 permits=self.permits,
                 waiting=waiting,
@@ -50,8 +66,13 @@ class Server:
                 self.now,
                 at=self.now.at + 1,
                 loop=self.now.loop + loop,
+                cpu=self.now.cpu + loop - waited,
                 answered=self.now.answered + answered,
                 unwanted=self.now.unwanted + unwanted,
+                unproven=self.now.unproven + unproven,
+                overhead=self.now.overhead + unwanted * REFUSAL,
+                unproven_overhead=HANDSHAKE,
+                unanswered=self.now.unanswered + unwanted * size,
                 versions={KEY: version},
             )
             self.seen.take(self.now)
@@ -87,12 +108,12 @@ def test_workers_share_the_load_and_so_the_figure_is_their_mean() -> None:
     assert server.loop == pytest.approx(0.4)
 
 
-@pytest.mark.parametrize("refused", [40_000, 200])
-def test_an_attack_that_is_refused_leaves_the_figure_where_it_was(refused: int) -> None:
+@pytest.mark.parametrize(("refused", "size"), [(40_000, 100), (200, LARGE)])
+def test_an_attack_that_is_refused_leaves_the_figure_where_it_was(refused: int, size: int) -> None:
     """40,000 cheap refusals, or 200 for which megabytes were read: the loop has no time left either way."""
     server = Server()
     server.go(30, 2000, loop=2000 * ANSWER)
-    server.go(60, 2000, refused, loop=1.0)
+    server.go(60, 2000, refused, size=size, loop=1.0)
     assert server.loop == pytest.approx(0.2, rel=0.02)
 
 
@@ -100,7 +121,7 @@ def test_an_attack_counts_as_one_from_its_first_second_on() -> None:
     server = Server()
     server.go(30, 2000, loop=2000 * ANSWER)
     for _ in range(20):
-        server.go(1, 2000, 200, loop=1.0)
+        server.go(1, 2000, 200, size=LARGE, loop=1.0)
         assert server.loop == pytest.approx(0.2, rel=0.02)
 
 
@@ -138,8 +159,60 @@ def test_a_server_that_always_refuses_a_few_knows_its_price_too() -> None:
 def test_a_refusal_takes_no_more_off_than_it_can_cost() -> None:
     server = Server()
     server.go(60, 2000, loop=0.1)
-    server.go(15, 2000, 10, loop=0.8)
+    server.go(15, 2000, 10, size=LARGE, loop=0.8)
     assert server.loop == pytest.approx(0.8 - 10 * WORST, rel=0.05)
+
+
+def test_a_refusal_of_a_few_bytes_takes_hardly_anything_off() -> None:
+    server = Server()
+    server.go(60, 2000, loop=0.1)
+    server.go(15, 2000, 100, size=1000, loop=0.8)
+    assert server.loop == pytest.approx(0.8, abs=0.02)
+
+
+@pytest.mark.parametrize(("rate", "each"), [(280, 3e-3), (2000, 400e-6), (5000, 160e-6)])
+@pytest.mark.parametrize("refused", [4, 20, 40, 1000])
+def test_a_server_that_starts_while_requests_are_refused_counts_what_answers_cost(
+    rate: int, each: float, refused: int
+) -> None:
+    """A fleet that must grow does: 1000 refusals a second, of 1 kB each, cost a tenth of a loop at most."""
+    server = Server()
+    server.go(60, rate, refused, size=1000, loop=rate * each)
+    assert server.loop == pytest.approx(rate * each, abs=0.13)
+
+
+def test_a_server_that_starts_in_an_attack_counts_the_runs_on_its_loop() -> None:
+    server = Server()
+    server.go(30, 3000, 40_000, loop=1.0, on_loop=0.6)
+    assert server.loop == pytest.approx(0.6)
+
+
+def test_connections_that_bring_no_answered_request_do_not_count() -> None:
+    server = Server()
+    server.go(30, loop=0.7, unproven=140)
+    assert server.loop == 0.0
+    assert server.seen.busy == pytest.approx(0.7)
+
+
+def test_connections_whose_requests_are_answered_count() -> None:
+    server = Server()
+    server.go(60, 140, loop=0.7)
+    assert server.loop == pytest.approx(0.7)
+
+
+def test_connections_that_are_proven_now_leave_room_for_what_is_refused_meanwhile() -> None:
+    server = Server()
+    server.go(30, 2000, loop=0.2)
+    server.go(15, 2000, loop=0.2, unproven=5000)
+    server.go(30, 2000, 40_000, loop=1.0, unproven=-2500)
+    assert server.loop == pytest.approx(0.2, rel=0.05)
+
+
+def test_a_loop_that_waits_for_a_core_takes_longer_for_refusals_too() -> None:
+    server = Server()
+    server.go(30, 1000, loop=0.1)
+    server.go(30, 1000, 3000, loop=0.9, waited=0.6)
+    assert server.loop == pytest.approx(0.1, rel=0.1)
 
 
 def test_a_server_that_starts_in_an_attack_charges_answers_the_highest_price_that_was_measured() -> None:
