@@ -149,6 +149,7 @@ class HttpConnection(asyncio.Protocol):
             self._answered += 1
             is_kept = request.is_kept and not request.has_body and not self._is_last and self._answered < MAX_REQUESTS
         self._write(response, is_kept=is_kept, is_head=request.method == "HEAD")
+        self._end_after(KEEPALIVE_SECONDS)  # a client that does not read holds its page no longer than a silent one
         await self._writable.wait()
         self._answering = None
         if not is_kept:
@@ -193,7 +194,13 @@ class HttpConnection(asyncio.Protocol):
     def _end_after(self, seconds: float) -> None:
         if self._ending is not None:
             self._ending.cancel()
-        self._ending = asyncio.get_running_loop().call_later(seconds, self._close)
+        self._ending = asyncio.get_running_loop().call_later(seconds, self._cut)
+
+    def _cut(self) -> None:
+        """With what its client has not taken."""
+        self._is_over = True
+        if self.transport is not None:
+            self.transport.abort()
 
     def _close(self) -> None:
         self._is_over = True

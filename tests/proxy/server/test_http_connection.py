@@ -99,6 +99,21 @@ def test_a_client_that_was_not_read_is_read_again_once_it_is_answered(monkeypatc
     run(body())
 
 
+@pytest.mark.parametrize("kept", ["keep-alive", "close"])
+def test_a_client_that_takes_no_answer_is_cut_after_a_while(monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
+    monkeypatch.setattr(http_connection, "KEEPALIVE_SECONDS", 0.05)
+
+    async def body() -> None:
+        transport = Transport()
+        connection = connected(transport)
+        connection.pause_writing()
+        connection.data_received(f"GET /metrics HTTP/1.1\r\nConnection: {kept}\r\n\r\n".encode())
+        while not transport.aborted:
+            await asyncio.sleep(0.001)
+
+    run(body())
+
+
 @pytest.mark.parametrize("data", [b"\r\n" * 500, b"\x16\x03\x01 not http\r\n\r\n"], ids=["empty lines", "TLS"])
 def test_what_is_no_request_is_refused_and_no_more_than_a_bound_of_it_is_read(data: bytes) -> None:
     async def body() -> None:
