@@ -20,6 +20,7 @@ from modelward.approvals.shared_book import NAME, decoded, encoded, joined, plac
 from modelward.approvals.store import HOW, HOW_BROKEN, LARGEST_FILE, Store
 from modelward.atomic_file import replace_file
 from modelward.bounded_file import read_regular
+from modelward.fleet.member import ATTEMPTS_UNTIL_GONE
 from modelward.fleet.namesake import Namesake
 from modelward.fleet.record import Malformed
 from modelward.fleet.store import KEPT_SECONDS, Document, StoreError
@@ -109,10 +110,13 @@ class SharedBook:
         return ALONE + randbelow(9 * ALONE)
 
     async def refresh(self) -> None:
+        """Not of a store that is gone: no operator waits for what is tried again all the time."""
         async with self._member.speaking:
-            await self._member.attempt()
-            if self._member.unanswered:  # one may fail because this server was held up
-                await self._member.attempt()
+            for _ in range(ATTEMPTS_UNTIL_GONE):
+                if self._member.up is not False:
+                    await self._member.attempt()
+                if not self._member.unanswered:
+                    return
 
     async def put(self, change: Change) -> None:
         await self._put(change)

@@ -552,3 +552,17 @@ async def test_of_two_servers_with_one_name_none_does_what_the_other_one_may_be_
     await a.desk.keeper.put(lambda book: book.approved(1, approval(BOB, 0.0), str))
     await rounds(b, a)
     assert (executed(a, b), b.states) == ([], {1: "executing"})
+
+
+@on_a_loop
+async def test_no_operator_waits_for_a_store_that_is_known_to_be_gone(tmp_path: Path) -> None:
+    store = MemoryStore()
+    (a, *_) = await three(store, tmp_path)
+    await propose(a)
+    store.down = True
+    await a.desk.refresh()
+    assert (a.member.up, a.member.counts["failed"]) == (False, 2), "at once, and not only at the next round"
+    await a.desk.refresh()
+    with pytest.raises(ProblemsFound, match="memory cannot be reached"):
+        await a.desk.approve(1, BOB, "")
+    assert (a.member.counts["failed"], a.states) == (2, {1: "open"})
