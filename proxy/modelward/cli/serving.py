@@ -36,6 +36,7 @@ from modelward.server.mishaps import Mishaps
 from modelward.supervisor.activation import inherited_sockets
 from modelward.supervisor.notify import Notifier
 from modelward.supervisor.prefork import Preforked, prefork
+from modelward.supervisor.state_lock import locked
 from modelward.supervisor.supervisor import Supervisor
 from modelward.supervisor.watch import watch
 from modelward.telemetry import logs
@@ -57,15 +58,16 @@ def run(arguments: argparse.Namespace, reading: Reading) -> int:
         descriptors.raise_limit()
         for note in (*unread(os.environ), *descriptors.notes(config), *operators.notes(config)):
             log.warning("%s", note)
-        reader = None if config.repository is None else reader_process.fork()
-        try:
-            workers = _prefork(config, [each.socket for each in sockets.values()], reader)
-            supervisor = Supervisor(config, level, configuration, sockets, notifier)
-            supervisor.preforked = workers
-            asyncio.run(serve(supervisor, arguments.config, reader))
-        finally:
-            if reader is not None:
-                reader.end()
+        with locked(config.state):
+            reader = None if config.repository is None else reader_process.fork()
+            try:
+                workers = _prefork(config, [each.socket for each in sockets.values()], reader)
+                supervisor = Supervisor(config, level, configuration, sockets, notifier)
+                supervisor.preforked = workers
+                asyncio.run(serve(supervisor, arguments.config, reader))
+            finally:
+                if reader is not None:
+                    reader.end()
     except ProblemsFound as found:
         print_problems(found.problems)
         return 1
