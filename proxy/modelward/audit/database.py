@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-HOW_EXTRA = "pip install 'modelward[postgres]', or leave {key} out"
+HOW_EXTRA = "pip install 'modelward[postgres]', or build the image with EXTRAS=postgres; or leave {key} out"
 LONGEST_WORDS = 200
 LOCK_SHARE = 0.6  # of the time that a transaction has, so that there is time to find out who holds the lock
 

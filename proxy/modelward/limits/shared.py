@@ -150,7 +150,7 @@ def missing() -> Problem | None:
     try:
         import redis.asyncio  # noqa: F401, PLC0415
     except ImportError:
-        how = "pip install 'modelward[redis]', or leave limits.shared out"
+        how = "pip install 'modelward[redis]', or build the image with EXTRAS=redis; or leave limits.shared out"
         return Problem("the package redis is not installed", "limits.shared", "it speaks to the store", how)
     return None
 
