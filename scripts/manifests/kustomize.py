@@ -50,6 +50,8 @@ SERVER = {
     "postgres": {"MODELWARD__AUDIT__POSTGRES__PASSWORD_FILE": "password"},
 }
 """Of each Secret, which variables of the server name its files."""
+FIELDS = {"valkey": {"MODELWARD__LIMITS__SHARED__PREFIX": "metadata.namespace"}}
+"""Variables that are fields of the pod: gateways of several namespaces that use one store are apart."""
 URLS = {"valkey": "MODELWARD__LIMITS__SHARED__URL", "postgres": "MODELWARD__AUDIT__POSTGRES__URL"}
 SECRETS = {
     "tls": "modelward-tls",
@@ -82,9 +84,11 @@ def files() -> dict[Path, str]:
     found[components / "service-monitor" / "servicemonitor.yaml"] = _text([_one(UPSTREAM | monitor, "ServiceMonitor")])
     found[components / "prometheus-rule" / "rules.yaml"] = _text([_one(UPSTREAM | monitor, "PrometheusRule")])
     for kind, name in (("hpa", "HorizontalPodAutoscaler"), ("keda", "ScaledObject")):
-        found[components / kind / f"{name.lower()}.yaml"] = _text(
-            [_one(UPSTREAM | {"autoscaling": {"kind": kind}}, name)]
-        )
+        scaler = _one(UPSTREAM | {"autoscaling": {"kind": kind}}, name)
+        for trigger in scaler["spec"].get("triggers", ()):  # an overlay says its namespace, or there is one gateway
+            query = trigger["metadata"]["query"]
+            trigger["metadata"]["query"] = query.replace(f'namespace="{NAME}"', 'namespace=~".+"')
+        found[components / kind / f"{name.lower()}.yaml"] = _text([scaler])
     return found
 
 
@@ -134,6 +138,8 @@ def _sidecar(items: list[dict[str, Any]]) -> dict[str, Any]:
 def _with_secret(name: str) -> dict[str, Any]:
     secret, folder = SECRETS[name], f"/etc/modelward/{name}"
     env: list[dict[str, Any]] = [{"name": each, "value": f"{folder}/{file}"} for each, file in SERVER[name].items()]
+    for each, field in FIELDS.get(name, {}).items():
+        env.append({"name": each, "valueFrom": {"fieldRef": {"fieldPath": field}}})
     if name in URLS:
         env.append({"name": URLS[name], "valueFrom": {"secretKeyRef": {"name": secret, "key": "url"}}})
     container = {

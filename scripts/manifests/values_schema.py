@@ -15,7 +15,7 @@ FILE = CHART / "values.schema.json"
 FIXED_FILE = CHART / "files" / "fixed.json"
 OWNED = ("listen", "drain", "repository", "state", "tls", "admin_tls")
 """Keys of the configuration that follow from other values of the chart."""
-STORES = ("Shared", "Postgres")
+STORES = ("Shared", "Postgres", "Fleet")
 """Sections whose URL the chart may set in its place."""
 NOT_SHOWN = ("description", "title", "default", "examples", "format")
 

@@ -24,6 +24,10 @@ UPSTREAM: dict[str, Any] = {
 }
 EMBEDDED: dict[str, Any] = {"models": {"volume": CLAIM}, "config": {"models": {"add": {"deadline": "50ms"}}}}
 APPLICATION = {"name": "shop", "image": "registry.example/shop:1", "ports": [{"containerPort": 8080}]}
+WAKES = {
+    "type": "cron",
+    "metadata": {"timezone": "UTC", "start": "0 6 * * *", "end": "0 20 * * *", "desiredReplicas": "1"},
+}
 
 
 def in_front_of(kind: str) -> dict[str, Any]:
@@ -70,11 +74,14 @@ MATRIX: dict[str, dict[str, Any]] = {
         "autoscaling": {"kind": "hpa", "maxReplicas": 20},
         "monitoring": {
             "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
-            "prometheusRule": {"enabled": True, "runbooks": "https://docs.example"},
+            "prometheusRule": {"enabled": True, "runbooks": "https://docs.example/"},
         },
     },
     "gateway scaled by KEDA to zero": UPSTREAM
-    | {"autoscaling": {"kind": "keda", "minReplicas": 0, "utilization": 100}, "terminationGracePeriodSeconds": 300},
+    | {
+        "autoscaling": {"kind": "keda", "minReplicas": 0, "utilization": 100, "triggers": [WAKES]},
+        "terminationGracePeriodSeconds": 300,
+    },
     "gateway behind a narrow policy": UPSTREAM
     | {
         "admin": {"secretName": "operators"},

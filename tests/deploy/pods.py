@@ -19,7 +19,9 @@ MARGIN = 5.0
 
 
 def value_of(variable: dict[str, Any]) -> str:
-    """Those of Secrets are as their names say."""
+    """Those of Secrets are as their names say, those of the pod's fields what they are called."""
+    if "fieldRef" in variable.get("valueFrom", {}):
+        return str(variable["valueFrom"]["fieldRef"]["fieldPath"])
     urls = {"MODELWARD__LIMITS__SHARED__URL": "redis://a:6379", "MODELWARD__AUDIT__POSTGRES__URL": "postgresql://u@h/d"}
     urls["MODELWARD__FLEET__URL"] = "postgresql://u@h/d"
     return str(variable["value"] if "value" in variable else urls[variable["name"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import shlex
 import tarfile
@@ -20,11 +21,27 @@ from modelward.config.units import SECOND
 from scripts.docs import ROOT
 from scripts.manifests import values_schema
 from tests.commands import modelward
-from tests.deploy.chart import CHART, EMBEDDED, MATRIX, PODS, UPSTREAM, helm, in_front_of, one, render
+from tests.deploy.chart import (
+    APPLICATION,
+    CHART,
+    EMBEDDED,
+    MATRIX,
+    PODS,
+    UPSTREAM,
+    WAKES,
+    helm,
+    in_front_of,
+    one,
+    render,
+)
 from tests.deploy.kubernetes import NATIVE_SIDECARS, NEWEST, OLDEST, containers, faults, guard, pod_specs
 from tests.deploy.pods import MARGIN, laid_out, value_of
 from tests.deploy.policy import violations, writable
 
+BESIDE = MATRIX["sidecar of an application"]
+PREDICTOR = MATRIX["sidecar of a predictor"]
+ONE_CLAIM: dict[str, Any] = EMBEDDED | {"state": {"kind": "existingClaim", "existingClaim": "state"}}
+ISSUED = {"enabled": True, "issuerRef": {"name": "models"}}
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """What the API server takes as the name of a volume or a container; its schema does not say so."""
 VERSIONS = (OLDEST, NATIVE_SIDECARS, NEWEST)
@@ -234,7 +251,8 @@ def test_pods_are_replaced_for_changes_that_a_running_server_cannot_follow() -> 
     now = restart_of(UPSTREAM)
     assert restart_of(UPSTREAM | {"config": {"workers": 2}}) != now
     assert restart_of(UPSTREAM | {"config": {"detection": {"identities": 4096}}}) != now
-    assert restart_of(UPSTREAM | {"keys": {"secretName": "keys"}}) != now
+    rules = {"config": {"access": {"rules": [{"identity": "*", "by": "any", "models": "*"}]}}}
+    assert restart_of(UPSTREAM | rules | {"keys": {"secretName": "keys"}}) != now
     assert restart_of(UPSTREAM | {"valkey": {"url": "redis://valkey:6379"}}) != now
     assert (
         restart_of(UPSTREAM | {"terminationGracePeriodSeconds": 60, "config": {"limits": {"total": {"rate": "1/s"}}}})
@@ -243,12 +261,66 @@ def test_pods_are_replaced_for_changes_that_a_running_server_cannot_follow() -> 
     assert restart_of(UPSTREAM | {"config": {"models": {"a": {"deadline": "1s"}}}}) == now
 
 
+VALKEY = {"valkey": {"url": "redis://valkey.data:6379"}, "fleet": "valkey"}
+SECRET = {"valkey": {"secretName": "valkey", "urlKey": "url"}, "fleet": "valkey"}
+IN_CONFIG = {"config": {"fleet": "redis://valkey.data:6379", "limits": {"shared": "redis://valkey.data:6379"}}}
+FORGOTTEN = "what was promoted is forgotten with the pod"
+BY_MODEL = {"config": {"models": {"add": {"version_policy": "promoted"}}}}
+
+
+def notes(values: dict[str, Any]) -> str:
+    pages = helm.Chart.load(CHART).render(copy.deepcopy(values), name="demo", namespace="models")
+    return next(text for name, text in pages.items() if name.endswith("NOTES.txt"))
+
+
+def test_the_notes_say_that_promotions_are_lost_where_they_are() -> None:
+    assert FORGOTTEN in notes(UPSTREAM | BY_MODEL)
+    assert FORGOTTEN in notes(UPSTREAM | {"config": {"version_policy": "promoted"}})
+    assert FORGOTTEN not in notes(UPSTREAM)
+    told = notes(UPSTREAM | BY_MODEL | VALKEY)
+    assert FORGOTTEN not in told and "build it with EXTRAS=redis" in told
+
+
+def test_a_claim_of_one_server_has_one_pod_at_a_time() -> None:
+    assert one(render(ONE_CLAIM | {"replicas": 1}), "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+    assert one(render(UPSTREAM), "Deployment")["spec"]["strategy"]["type"] == "RollingUpdate"
+
+
+@pytest.mark.parametrize("values", [VALKEY, SECRET, IN_CONFIG], ids=["by url", "by Secret", "in config"])
+def test_releases_that_use_one_store_share_neither_limits_nor_promotions(values: dict[str, Any]) -> None:
+    def names(release: str) -> tuple[str, str]:
+        found = configuration(render(UPSTREAM | values, release=release))
+        return found["fleet"]["name"], found["limits"]["shared"]["prefix"]
+
+    assert names("fraud") == ("models.fraud", "models.fraud")
+    long = [names("a" * 52 + end) for end in "ab"]
+    assert long[0] != long[1]
+    assert all(len(name) <= 63 for pair in long for name in pair)
+
+
+def test_releases_share_a_fleet_and_limits_where_they_say_so() -> None:
+    said = {"config": {"fleet": {"name": "all"}, "limits": {"shared": {"prefix": "some"}}}}
+    found = configuration(render(UPSTREAM | VALKEY | said))
+    assert found["fleet"] == {"name": "all", "url": "redis://valkey.data:6379"}
+    assert found["limits"]["shared"] == {"prefix": "some", "url": "redis://valkey.data:6379"}
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_commands_in_a_pod_find_the_socket_of_the_admin_api(name: str) -> None:
+    items = render(MATRIX[name])
+    for pod in pod_specs(items):
+        told = {each["name"]: each.get("value") for each in guard(pod)["env"]}.get("MODELWARD_ADMIN")
+        configured = [word.removeprefix("--set=listen.admin=") for word in guard(pod)["args"] if "listen.admin" in word]
+        where = configured[0] if configured else configuration(items)["listen"]["admin"]
+        assert told == (where if where.startswith("unix:") else None)
+
+
 def test_alerts_are_those_of_prometheus_own_file() -> None:
     groups = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yaml").read_text())["groups"]
     items = render(MATRIX["gateway watched and scaled by HPA"])
     there = yaml.safe_dump(one(items, "PrometheusRule")["spec"]["groups"])
     assert there == yaml.safe_dump(groups).replace("https://modelward.example", "https://docs.example")
-    assert "https://docs.example" in there
+    assert "https://docs.example/how-to/" in there
 
 
 def restart_of(values: dict[str, Any]) -> str:
@@ -286,6 +358,34 @@ def test_helm_finds_nothing_wrong(version: str) -> None:
         (UPSTREAM | {"certManager": {"enabled": True}}, "set certManager.issuerRef"),
         (UPSTREAM | {"valkey": {"urlKey": "url"}}, "set valkey.secretName"),
         (UPSTREAM | {"fleet": "valkey"}, "set valkey.url or valkey.urlKey"),
+        (UPSTREAM | {"tls": {"secretName": "a", "requireClientCertificate": True}}, "set tls.clientCA"),
+        (UPSTREAM | {"tls": {"clientCA": "ca.crt", "requireClientCertificate": True}}, "set tls.secretName"),
+        (BESIDE | {"tls": {"secretName": "a"}}, "leave tls and certManager out"),
+        (BESIDE | {"certManager": ISSUED}, "leave tls and certManager out"),
+        (PREDICTOR | {"certManager": ISSUED}, "set tls.secretName instead"),
+        (ONE_CLAIM, "set replicas: 1"),
+        (ONE_CLAIM | {"workload": "StatefulSet"}, "set replicas: 1"),
+        (ONE_CLAIM | {"replicas": 1, "autoscaling": {"kind": "hpa"}}, "autoscaling adds others"),
+        (PREDICTOR | {"replicas": 1, "state": ONE_CLAIM["state"]}, "share promotions with fleet"),
+        (PREDICTOR | {"workload": "StatefulSet", "state": {"kind": "claim"}}, "share promotions with fleet"),
+        (EMBEDDED | {"state": {"existingClaim": "a"}}, "set state.kind: existingClaim"),
+        (UPSTREAM | {"keys": {"secretName": "a"}}, "write config.access.rules"),
+        (UPSTREAM | {"valkey": {"secretName": "a"}}, "set valkey.urlKey or valkey.passwordKey"),
+        (UPSTREAM | {"postgres": {"secretName": "a"}}, "set postgres.urlKey or postgres.passwordKey"),
+        (UPSTREAM | {"valkey": {"secretName": "a", "passwordKey": "b"}}, "set valkey.url or valkey.urlKey"),
+        (UPSTREAM | {"valkey": {"url": "redis://a", "secretName": "a", "urlKey": "b"}}, "leave one out"),
+        (UPSTREAM | {"config": {"fleet": {"name": "a"}}}, "set fleet: valkey or fleet: postgres"),
+        (UPSTREAM | {"autoscaling": {"kind": "keda", "minReplicas": 0}}, "what wakes the first one"),
+        (UPSTREAM | {"autoscaling": {"kind": "hpa", "minReplicas": 0}}, "write 1 or more"),
+        (UPSTREAM | {"autoscaling": {"kind": "hpa", "minReplicas": 3, "maxReplicas": 2}}, "more than maxReplicas"),
+        (UPSTREAM | {"autoscaling": {"kind": "keda", "prometheus": ""}}, "set autoscaling.prometheus"),
+        (UPSTREAM | {"autoscaling": {"kind": "hpa", "triggers": [WAKES]}}, "set autoscaling.kind: keda"),
+        (UPSTREAM | {"autoscaling": {"triggers": [WAKES]}}, "set autoscaling.kind: keda"),
+        (PREDICTOR | {"autoscaling": {"kind": "hpa"}}, "leave it out"),
+        (PREDICTOR | {"monitoring": {"serviceMonitor": {"enabled": True}}}, "let Prometheus find its pods"),
+        (EMBEDDED | {"application": APPLICATION}, "set shape: sidecar"),
+        (EMBEDDED | {"backend": {"upstreams": ["a:1"]}}, "set backend.kind: upstream"),
+        (UPSTREAM | {"models": {"path": "a"}}, "models.path"),
     ],
 )
 def test_values_that_do_not_fit_together_are_told_with_what_to_write(values: dict[str, Any], told: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from functools import cache
@@ -91,8 +92,11 @@ def test_components_change_what_they_are_for() -> None:
     items = {(item["kind"], item["metadata"]["name"]): item for item in objects("overlays/gateway")}
     deployment = items["Deployment", "modelward"]
     assert "replicas" not in deployment["spec"]
-    (target,) = [item["spec"]["scaleTargetRef"] for (kind, _), item in items.items() if kind.startswith("Horizontal")]
-    assert (target["kind"], target["name"]) in items
+    for name in OVERLAYS:
+        there = {(item["kind"], item["metadata"]["name"]): item.get("spec", {}) for item in objects(f"overlays/{name}")}
+        targets = [spec["scaleTargetRef"] for spec in there.values() if "scaleTargetRef" in spec]
+        assert len(targets) == (name in ("gateway", "models"))
+        assert all((target["kind"], target["name"]) in there for target in targets)
     certificate = items["Certificate", "modelward"]
     secrets = {volume["secret"]["secretName"] for volume in volumes(deployment) if "secret" in volume}
     assert secrets == {"modelward-tls", "modelward-keys", "modelward-valkey"}
@@ -101,6 +105,49 @@ def test_components_change_what_they_are_for() -> None:
     variables = {each["name"] for each in guard(deployment["spec"]["template"]["spec"])["env"]}
     assert {"MODELWARD__TLS__KEY", "MODELWARD__ACCESS__KEYS", "MODELWARD__LIMITS__SHARED__URL"} <= variables
     assert guard(deployment["spec"]["template"]["spec"])["image"] == "registry.example/modelward:0.1.0"
+
+
+def with_components(name: str, base: str, *components: str) -> str:
+    """What an overlay in the namespace `risk` has of a base and these."""
+    shutil.copytree(FOLDER, name, dirs_exist_ok=True)
+    overlay = Path(name) / "overlays" / "own"
+    overlay.mkdir()
+    whole = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "risk",
+        "resources": [f"../../base/{base}"],
+        "components": [f"../../components/{each}" for each in components],
+    }
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(whole))
+    return str(overlay)
+
+
+@pytest.mark.parametrize("base", ["gateway-embedded", "gateway-upstream"])
+@pytest.mark.parametrize("component", ["hpa", "keda"])
+def test_what_scales_finds_the_pods_of_any_base_in_any_namespace(base: str, component: str, tmp_path: Path) -> None:
+    items = objects(with_components(str(tmp_path), base, component))
+    (workload,) = [item for item in items if item["kind"] in ("Deployment", "StatefulSet")]
+    (target,) = [item["spec"]["scaleTargetRef"] for item in items if "scaleTargetRef" in item.get("spec", {})]
+    assert (target["kind"], target["name"]) == (workload["kind"], workload["metadata"]["name"])
+    told = [re.findall(r"namespace(\S+?),", query) for query in queries(items)]
+    assert told == ([['=~".+"']] if component == "keda" else [])
+
+
+def test_an_overlay_scales_by_the_pods_of_its_own_namespace() -> None:
+    items = objects("overlays/models")
+    assert [re.findall(r"namespace(\S+?),", query) for query in queries(items)] == [['=~"models"']]
+
+
+def queries(items: list[dict[str, Any]]) -> list[str]:
+    scaled = [item for item in items if item["kind"] == "ScaledObject"]
+    return [each["metadata"]["query"] for item in scaled for each in item["spec"]["triggers"]]
+
+
+def test_gateways_of_several_namespaces_that_use_one_store_hold_limits_apart(tmp_path: Path) -> None:
+    (pod,) = pod_specs(objects(with_components(str(tmp_path), "gateway-upstream", "valkey")))
+    (prefix,) = [each for each in guard(pod)["env"] if each["name"] == "MODELWARD__LIMITS__SHARED__PREFIX"]
+    assert prefix["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
 
 
 def test_an_application_of_ones_own_gets_the_sidecar_and_keeps_the_rest() -> None:

@@ -43,7 +43,32 @@
 {{- $_ := set $owned "fleet" . -}}
 {{- end -}}
 {{- end -}}
-{{ toYaml (mergeOverwrite $config $owned) }}
+{{- $whole := mergeOverwrite $config $owned -}}
+{{- /* releases that share a store are apart, unless they say that they belong together */ -}}
+{{- $own := include "modelward.ownName" . -}}
+{{- $limits := default dict (get $whole "limits") -}}
+{{- if or .Values.valkey.urlKey (get $limits "shared") -}}
+{{- $shared := default dict (get $limits "shared") -}}
+{{- if kindIs "string" $shared }}{{ $shared = dict "url" $shared }}{{ end -}}
+{{- $_ := set $limits "shared" (merge $shared (dict "prefix" $own)) -}}
+{{- $_ := set $whole "limits" $limits -}}
+{{- end -}}
+{{- if or .Values.fleet (get $whole "fleet") -}}
+{{- $fleet := default dict (get $whole "fleet") -}}
+{{- if kindIs "string" $fleet }}{{ $fleet = dict "url" $fleet }}{{ end -}}
+{{- $_ := set $whole "fleet" (merge $fleet (dict "name" $own)) -}}
+{{- end -}}
+{{ toYaml $whole }}
+{{- end }}
+
+{{- /* What no other release of the cluster is called, in at most 63 characters: no namespace has a dot in its name. */}}
+{{- define "modelward.ownName" -}}
+{{- $name := printf "%s.%s" .Release.Namespace .Release.Name -}}
+{{- if gt (len $name) 63 -}}
+{{ printf "%s-%s" (trunc 52 $name) (sha256sum $name | trunc 10) }}
+{{- else -}}
+{{ $name }}
+{{- end -}}
 {{- end }}
 
 {{- /* Of a store: its URL, unless a Secret has it, and the file of its password. */}}

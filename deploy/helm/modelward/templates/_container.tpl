@@ -50,6 +50,9 @@ volumeMounts:
 
 {{- define "modelward.env" -}}
 - {name: STATE_DIRECTORY, value: /var/lib/modelward}
+{{- if not .Values.admin.secretName }}
+- {name: MODELWARD_ADMIN, value: "unix:/run/modelward/admin.sock"}
+{{- end }}
 {{- if .Values.valkey.urlKey }}
 - name: MODELWARD__LIMITS__SHARED__URL
   valueFrom: {secretKeyRef: {name: {{ .Values.valkey.secretName }}, key: {{ .Values.valkey.urlKey }}}}

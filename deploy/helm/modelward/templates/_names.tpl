@@ -80,6 +80,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and .Values.certManager.enabled (not .Values.certManager.issuerRef) -}}
 {{ fail "certManager.enabled: set certManager.issuerRef" }}
 {{- end -}}
+{{- include "modelward.checkParts" . -}}
 {{- if .Values.fleet -}}
 {{- with get .Values .Values.fleet -}}
 {{- if not (or .url .urlKey) -}}
