@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import zlib
 from base64 import b85decode, b85encode
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, structs
 
 from modelward.fleet.record import Malformed
-from modelward.fleet.store import LARGEST_EVIDENCE, Told
+from modelward.fleet.store import LARGEST_EVIDENCE
 from modelward.promotion.guard import NOTHING, Arm
 from modelward.promotion.outputs import CELLS
 from modelward.promotion.parts import WAYS, Parts
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 MOST_SHADOWS = 16
 MOST_MODELS = 16
 """That one server tells of; beyond these it judges, and waits, by what it has counted alone."""
-RECENT_SECONDS = 3.0
-"""Of an older word the last seconds are none any more, and a canary that failed then may not fail now."""
 LARGEST_COUNT = 1 << 53
 SIZES = {"tallies": 4, "latency": len(EDGES), "outputs": CELLS}
 ITEM = 8  # bytes of a count
@@ -101,7 +99,7 @@ class OfShadow(Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    steps: Mapping[str, OfStep] = {}
+    steps: Annotated[Mapping[str, OfStep], Meta(max_length=MOST_MODELS)] = {}
     shadows: Annotated[tuple[OfShadow, ...], Meta(max_length=MOST_SHADOWS)] = ()
 
 
@@ -125,26 +123,18 @@ def encoded(counted: Mapping[str, tuple[Promotion, Sides]], shadows: Mapping[Key
     return b""
 
 
-def decoded(data: bytes) -> Heard:
-    """Raises Malformed."""
+def decoded(data: bytes, models: Collection[str] | None = None, shadows: Collection[Key] | None = None) -> Heard:
+    """models, shadows: whose counts are unpacked, which take hundreds of times what they take in the record; None for
+    all. Raises Malformed."""
     if len(data) > LARGEST_EVIDENCE:
         raise Malformed("it is too long")
     try:
         evidence = read_record(Evidence, data)
-        steps = {model: (each, _sides(each)) for model, each in evidence.steps.items()}
-        return Heard(steps, {(each.model, each.primary, each.name): _pairs(each) for each in evidence.shadows})
+        steps = {m: (each, _sides(each)) for m, each in evidence.steps.items() if models is None or m in models}
+        pairs = {(each.model, each.primary, each.name): each for each in evidence.shadows}
+        return Heard(steps, {k: _pairs(each) for k, each in pairs.items() if shadows is None or k in shadows})
     except (ValueError, zlib.error) as error:
         raise Malformed(str(error)) from error
-
-
-def added(model: str, promotion: Promotion, own: Sides, others: Iterable[tuple[float, OfStep, Sides]]) -> Sides:
-    """Of those who are at the same step. others: each with its age in seconds."""
-    total = own
-    for age, step, seen in others:
-        if (step.version, step.began, step.step) != (promotion.version, promotion.began, promotion.step):
-            continue
-        total += seen if age <= RECENT_SECONDS else _past(seen)
-    return total
 
 
 def _of_shadow(key: Key, pairs: Pairs) -> OfShadow:
@@ -189,10 +179,6 @@ def _since_first(counts: tuple[int, ...]) -> list[int]:
     if counts and counts[0] + len(counts) - 1 > len(EDGES):
         raise ValueError("there are too many cells")
     return [*_whole((*(0 for _ in range(counts[0])), *counts[1:]) if counts else (), len(EDGES))]
-
-
-def _past(seen: Sides) -> Sides:
-    return replace(seen, here=replace(seen.here, failing=0), recent=None)
 
 
 def _of_step(promotion: Promotion, seen: Sides) -> OfStep:
@@ -281,14 +267,3 @@ def _unpacked(text: str, size: int) -> bytes:
     if int(counts.min()) < 0 or int(counts.max()) > LARGEST_COUNT:
         raise ValueError("a count is out of range")
     return data
-
-
-def read(told: Mapping[str, Told]) -> tuple[dict[str, tuple[float, Heard]], list[str]]:
-    """By server; and those that cannot be read. Takes some milliseconds for each: for a thread."""
-    found, bad = {}, []
-    for replica, each in told.items():
-        try:
-            found[replica] = each.age, decoded(each.data)
-        except Malformed as error:
-            bad.append(f"{replica}: {error}")
-    return found, bad

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -22,12 +22,13 @@ from msgspec import structs
 from modelward.config.fleet import Fleet
 from modelward.config.units import SECOND
 from modelward.fleet import evidence, key
+from modelward.fleet.gathered import Gathered, gathered
 from modelward.fleet.namesake import Namesake
 from modelward.fleet.note import Note
 from modelward.fleet.note import encoded as note_of
 from modelward.fleet.part import Part
 from modelward.fleet.record import Malformed, Record, applied, decoded, is_newer, record_of
-from modelward.fleet.store import KEPT_SECONDS, LEASE_SECONDS, Document, Store, StoreError, Told
+from modelward.fleet.store import LEASE_SECONDS, Document, Store, StoreError, Told
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.state import Event, Promotion, State
 from modelward.promotion.step import Sides
@@ -85,10 +86,10 @@ class Member:
         self._documents: dict[str, Document] = {}
         self._records: dict[str, Record] = {}
         self._own: set[str] = set()  # models that were taken back here, until the others know
-        self._evidence: Mapping[str, tuple[float, evidence.Heard]] = {}
+        self._others = Gathered(-inf)
         self._pairs: Mapping[evidence.Key, Pairs] = {}
         self._paired = -inf
-        self._gathered = self._heard = -inf  # monotonic seconds, as all of these
+        self._heard = -inf  # monotonic seconds, as all of these
         self.unanswered = 0
         self._logged: dict[str, float] = {}
         self._wake = asyncio.Event()
@@ -117,25 +118,16 @@ class Member:
         return state
 
     def merged(self, model: str, promotion: Promotion, own: Sides) -> Sides:
-        told = [(age, *heard.steps[model]) for age, heard in self._lately() if model in heard.steps]
-        return evidence.added(model, promotion, own, told)
+        return self._others.added(model, promotion, own, time.monotonic())
 
     def others(self, key: evidence.Key, files: str) -> list[Pairs]:
         """What other servers have counted of a shadow with these files."""
-        found = [heard.shadows[key] for _, heard in self._lately() if key in heard.shadows]
-        return [pairs for pairs in found if pairs.files == files]
-
-    def _lately(self) -> Iterator[tuple[float, evidence.Heard]]:
-        """What the others have counted, with its age."""
-        since = time.monotonic() - self._gathered
-        for age, heard in self._evidence.values():
-            if age + since <= KEPT_SECONDS:
-                yield age + since, heard
+        return self._others.of_shadow(key, files, time.monotonic())
 
     async def gather(self) -> None:
         if self.up and not self.leads:
             with suppress(StoreError):
-                await self._gather()
+                await self._gather(self._promotions.counted())
 
     async def agreed(self, model: str, after: Promotion, event: Event, state: State) -> Promotion:
         if not self.up:
@@ -286,7 +278,7 @@ class Member:
             self._revision = seen.revision
             self._read()
         if counted and self.leader == self.identity:
-            await self._gather()
+            await self._gather(counted)
 
     def _read(self) -> None:
         """What is no record is as though it were not there; what this server has stays."""
@@ -307,12 +299,12 @@ class Member:
                     error,
                 )
 
-    async def _gather(self) -> None:
+    async def _gather(self, counted: Mapping[str, tuple[Promotion, Sides]]) -> None:
         told = {replica: each for replica, each in (await self.store.evidence()).items() if replica != self.replica}
-        at = time.monotonic()
-        self._evidence, bad = await asyncio.get_running_loop().run_in_executor(None, evidence.read, told)
-        self._gathered = at
-        for each in bad:
+        promotions, at = {model: promotion for model, (promotion, _) in counted.items()}, time.monotonic()
+        loop = asyncio.get_running_loop()
+        self._others = await loop.run_in_executor(None, gathered, told, promotions, self._pairs, at)
+        for each in self._others.bad:
             self.counts["malformed"] += 1
             self._say("evidence", logging.ERROR, "what a server has counted cannot be read: %s", each)
 

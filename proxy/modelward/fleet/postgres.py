@@ -23,6 +23,7 @@ from modelward.fleet.store import (
     LONGEST_REPLICA,
     MOST_DOCUMENTS,
     MOST_REPLICAS,
+    MOST_TOLD,
     TIMEOUT_SECONDS,
     Document,
     Seen,
@@ -169,13 +170,14 @@ class PostgresStore:
             cursor.execute("SET LOCAL synchronous_commit TO off")
             cursor.execute(
                 f"DELETE FROM {SCHEMA}.servers WHERE fleet = %s"
-                f" AND seen < clock_timestamp() - interval '{KEPT_SECONDS} seconds'",
+                f" AND abs(extract(epoch FROM seen) - extract(epoch FROM clock_timestamp())) > {KEPT_SECONDS}",
                 (self._fleet,),
             )
             cursor.execute(
-                f"SELECT replica, extract(epoch FROM clock_timestamp() - seen)::float8, {column} FROM {SCHEMA}.servers"
-                f" WHERE fleet = %s AND octet_length({column}) BETWEEN 1 AND {largest}"
-                f" AND octet_length(replica) <= {LONGEST_REPLICA} LIMIT {MOST_REPLICAS}",
+                "SELECT replica, extract(epoch FROM clock_timestamp() - seen)::float8, said FROM ("
+                f"SELECT replica, seen, {column} AS said, sum(octet_length({column})) OVER (ORDER BY replica) AS size"
+                f" FROM {SCHEMA}.servers WHERE fleet = %s AND octet_length({column}) BETWEEN 1 AND {largest}"
+                f" AND octet_length(replica) <= {LONGEST_REPLICA} LIMIT {MOST_REPLICAS}) AS told WHERE size <= {MOST_TOLD}",
                 (self._fleet,),
             )
             return {replica: Told(max(age, 0.0), bytes(data)) for replica, age, data in cursor.fetchall()}

@@ -22,6 +22,8 @@ LONGEST_REPLICA = 64  # characters, as modelward.config.fleet has it
 LONGEST_DOCUMENT_NAME = 512  # bytes
 LARGEST_NOTE = 16 << 10  # what a server says of itself
 LARGEST_EVIDENCE = 1 << 20
+MOST_TOLD = 32 << 20
+"""Bytes of what all servers have counted, and of all documents: beyond these some are left out of an answer."""
 
 
 class StoreError(Exception):

@@ -17,6 +17,7 @@ from modelward.fleet.store import (
     LONGEST_REPLICA,
     MOST_DOCUMENTS,
     MOST_REPLICAS,
+    MOST_TOLD,
     TIMEOUT_SECONDS,
     Document,
     Seen,
@@ -82,13 +83,14 @@ return {{0, ''}}
 TOLD = (
     CLOCK
     + f"""
-local told = {{}}
+local told, size = {{}}, 0
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
   local at = tonumber(string.match(all[i + 1], '^(%d+) '))
   if not at or #all[i] > {LONGEST_REPLICA} or math.abs(now - at) > {int(1000 * KEPT_SECONDS)} then
     redis.call('HDEL', KEYS[1], all[i])
-  elseif #all[i + 1] <= tonumber(ARGV[1]) and #told < 3 * {MOST_REPLICAS} then
+  elseif #all[i + 1] <= tonumber(ARGV[1]) and #told < 3 * {MOST_REPLICAS} and size + #all[i + 1] <= {MOST_TOLD} then
+    size = size + #all[i + 1]
     table.insert(told, all[i])
     table.insert(told, string.format('%.0f', now - at))
     table.insert(told, string.match(all[i + 1], '^%d+ (.*)$'))

@@ -10,7 +10,6 @@ import pytest
 
 from modelward.fleet import evidence
 from modelward.fleet.record import Malformed
-from modelward.fleet.store import Told
 from modelward.promotion.guard import NOTHING, Arm
 from modelward.promotion.step import Sides
 from tests.proxy.fleet.test_record import promotion
@@ -33,28 +32,6 @@ def test_counts_are_read_as_they_were_told() -> None:
 
 def test_a_server_tells_nothing_where_nothing_is_promoted() -> None:
     assert evidence.encoded({}) == b""
-
-
-@pytest.mark.parametrize(("began", "step", "counts"), [(1, 0, True), (2, 0, False), (1, 1, False)])
-def test_only_what_is_of_the_same_step_is_added(began: int, step: int, *, counts: bool) -> None:
-    data = evidence.encoded({"m": (promotion(began, 2, step=step), SEEN)})
-    found, bad = evidence.read({"b": Told(1.0, data)})
-    others = [(age, *of.steps["m"]) for age, of in found.values()]
-    total = evidence.added("m", promotion(1, 1), SEEN, others)
-    assert bad == []
-    assert total.here.requests == (2 if counts else 1) * SEEN.here.requests
-    assert (total == SEEN + SEEN) is counts
-
-
-def test_of_a_server_that_is_silent_the_last_seconds_and_its_canary_do_not_count() -> None:
-    failing = Arm(10, 0, 0, NOTHING.latency, failing=1)
-    gone = Sides(failing, some(10), recent=(some(3), some(3)))
-    step, seen = evidence.decoded(evidence.encoded({"m": (promotion(), gone)})).steps["m"]
-    fresh = evidence.added("m", promotion(), Sides(), [(1.0, step, seen)])
-    late = evidence.added("m", promotion(), Sides(), [(10.0, step, seen)])
-    assert (fresh.here.failing, late.here.failing) == (1, 0)
-    assert fresh.recent is not None and late.recent is None
-    assert late.here.requests == fresh.here.requests == 10
 
 
 def shadow(**change: object) -> bytes:
@@ -103,13 +80,23 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_what_cannot_be_read_is_told_and_the_others_count(fault: dict[str, object]) -> None:
-    good = evidence.encoded({"m": (promotion(), SEEN)})
-    whole = json.loads(good)
+def test_what_cannot_be_read_is_refused(fault: dict[str, object]) -> None:
+    whole = json.loads(evidence.encoded({"m": (promotion(), SEEN)}))
     whole["steps"]["m"]["here"] |= fault
-    bad = json.dumps(whole).encode()
     with pytest.raises(Malformed):
-        evidence.decoded(bad)
-    found, told = evidence.read({"b": Told(0.0, bad), "c": Told(0.0, good), "d": Told(0.0, b"{")})
-    assert found.keys() == {"c"}
-    assert [each[0] for each in told] == ["b", "d"]
+        evidence.decoded(json.dumps(whole).encode())
+
+
+def test_of_models_that_are_not_asked_for_nothing_is_unpacked() -> None:
+    whole = json.loads(evidence.encoded({"m": (promotion(), SEEN)}))
+    whole["steps"]["other"] = whole["steps"]["m"] | {"here": {"tallies": packed(b"\0" * 8)}}
+    data = json.dumps(whole).encode()
+    assert evidence.decoded(data, {"m"}).steps.keys() == {"m"}
+    assert not evidence.decoded(shadow(), (), ()).shadows
+
+
+def test_a_record_of_more_models_than_any_server_tells_of_is_refused() -> None:
+    step = json.loads(evidence.encoded({"m": (promotion(), Sides())}))["steps"]["m"]
+    steps = {f"m{number}": step for number in range(evidence.MOST_MODELS + 1)}
+    with pytest.raises(Malformed, match="length"):
+        evidence.decoded(json.dumps({"steps": steps}).encode())
