@@ -10,12 +10,11 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from math import inf
 from secrets import token_hex
-from typing import Protocol
 
 from msgspec import structs
 
@@ -26,8 +25,10 @@ from modelward.fleet.gathered import Gathered, gathered
 from modelward.fleet.namesake import Namesake
 from modelward.fleet.note import Note
 from modelward.fleet.note import encoded as note_of
+from modelward.fleet.once import OnceAMinute
 from modelward.fleet.part import Part
-from modelward.fleet.record import Malformed, Record, applied, decoded, is_newer, record_of
+from modelward.fleet.promotions import Promotions
+from modelward.fleet.record import MODEL, Malformed, Record, Records, applied, decoded, is_newer, record_of, records
 from modelward.fleet.store import LEASE_SECONDS, Document, Store, StoreError, Told
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.state import Event, Promotion, State
@@ -39,19 +40,9 @@ log = logging.getLogger("modelward.fleet")
 ATTEMPTS_UNTIL_GONE = 2
 """In a row without an answer: one may fail because this server was held up."""
 LONGEST_PAUSE_SECONDS = 2.0  # between attempts to reach a store that is gone
-LOG_SECONDS = 60.0
+GROWS = 3
+"""Times its size in the store, a record takes in the state at most: that is indented."""
 PAIRS_SECONDS = 2.0  # between two looks at shadows, whose sums are long
-MODEL = "model/"
-
-
-class Promotions(Protocol):
-    """This server's (modelward.promotion.promoter)."""
-
-    state: State
-
-    async def follow(self, model: str, change: Callable[[State], State]) -> None: ...
-
-    def counted(self) -> Mapping[str, tuple[Promotion, Sides]]: ...
 
 
 class Member:
@@ -67,8 +58,10 @@ class Member:
         *,
         note: Callable[[str], Note] = lambda identity: Note(identity=identity),
         ready: Callable[[], bool] = lambda: True,
+        listed: Collection[str] = (),
     ) -> None:
-        """note: what this server says of itself, by its identity in the lease. ready: whether it takes requests."""
+        """note: what this server says of itself, by its identity in the lease. ready: whether it takes requests.
+        listed: models of the repository. Of others that promotions do not know no record is taken."""
         self.settings = settings
         self.replica = settings.called
         self.identity = f"{self.replica}/{token_hex(4)}"
@@ -84,14 +77,14 @@ class Member:
         """ok, failed: attempts to speak with the store. malformed: records and evidence in it that are none."""
         self._revision = ""
         self._documents: dict[str, Document] = {}
-        self._records: dict[str, Record] = {}
+        self._records, self._models, self._listed = Records(), frozenset[str](), frozenset(listed)
         self._own: set[str] = set()  # models that were taken back here, until the others know
         self._others = Gathered(-inf)
         self._pairs: Mapping[evidence.Key, Pairs] = {}
         self._paired = -inf
         self._heard = -inf  # monotonic seconds, as all of these
         self.unanswered = 0
-        self._logged: dict[str, float] = {}
+        self._say = OnceAMinute(log).say
         self._wake = asyncio.Event()
         self.speaking = asyncio.Lock()
         self._over = False
@@ -113,8 +106,12 @@ class Member:
         return self.leads or not self.up or not self.leader or time.monotonic() - self._heard > LEASE_SECONDS
 
     def joined(self, state: State) -> State:
-        for model, record in self._records.items():
-            state = applied(state, model, record)
+        self._read(again=False)
+        room = self._promotions.store.room
+        for model, record in self._records.of.items():
+            after = applied(state, model, record)
+            if after != state and (room := room - self._size(model)) >= 0:
+                state = after
         return state
 
     def merged(self, model: str, promotion: Promotion, own: Sides) -> Sides:
@@ -133,7 +130,7 @@ class Member:
         if not self.up:
             why, how = "a promotion moves all servers of the fleet", "Mend the store. A rollback is done here at once"
             raise ProblemsFound([Problem(f"{self.settings.where} cannot be reached", f"model {model}", why, how)])
-        known, mine = self._records.get(model), self._promotions.state.promotions.get(model)
+        known, mine = self._records.of.get(model), self._promotions.state.promotions.get(model)
         document = self._documents.get(MODEL + model)
         if known is not None and is_newer(known.promotion, mine):
             self._wake.set()
@@ -261,13 +258,16 @@ class Member:
             self._paired, self._pairs = time.monotonic(), self.pairs(evidence.MOST_SHADOWS)
         any_ = counted or self._pairs
         told = await loop.run_in_executor(None, evidence.encoded, counted, self._pairs) if any_ else b""
-        stepping = [m for m, r in self._records.items() if r.promotion is not None and r.promotion.phase == "stepping"]
+        promotions = {model: record.promotion for model, record in self._records.of.items()}
+        stepping = [m for m, each in promotions.items() if each is not None and each.phase == "stepping"]
+        stepping += self._records.elsewhere
         seen = await self.store.exchange(
             self.replica,
             identity=self.identity,
             note=note_of(self._note(self.identity)),
             evidence=told,
             revision=self._revision if self.up else "",
+            names=[key.NAME, *(part.name for part in self.parts), *(MODEL + model for model in self._known())],
             may_lead=self.serves and self._ready() and all(model in counted for model in stepping),
         )
         self._heard = time.monotonic()
@@ -276,28 +276,32 @@ class Member:
         if seen.documents is not None:
             self._documents = {**seen.documents}
             self._revision = seen.revision
-            self._read()
+        self._read(again=seen.documents is not None)
         if counted and self.leader == self.identity:
             await self._gather(counted)
 
-    def _read(self) -> None:
-        """What is no record is as though it were not there; what this server has stays."""
-        self._records = {}
-        for name, document in self._documents.items():
-            model = name.removeprefix(MODEL)
-            if model == name:
-                continue
-            try:
-                self._records[model] = decoded(document.data)
-            except Malformed as error:
-                self.counts["malformed"] += 1
-                self._say(
-                    name,
-                    logging.ERROR,
-                    "the store's record of model %r is none: %s; what is served stays",
-                    model,
-                    error,
-                )
+    def _known(self) -> frozenset[str]:
+        return self._listed.union(self._promotions.models())
+
+    def _read(self, *, again: bool) -> None:
+        """What is no record is as though it were not there; what this server has stays. again: also of models that were
+        known before."""
+        if not again and self._known() == self._models:
+            return
+        self._models = self._known()
+        self._records = records(self._documents, self._models)
+        for model, why in self._records.bad.items():
+            self.counts["malformed"] += 1
+            text = "the store's record of model %s is none: %s; what is served stays"
+            self._say("record", logging.ERROR, text, model, why)
+        for model in self._records.elsewhere if self.serves else ():
+            text = "model %s is promoted in the fleet and not known here: this server does not lead"
+            self._say("elsewhere", logging.WARNING, text, model)
+
+    def _size(self, model: str) -> int:
+        """Bytes that the state grows by at most, where the record in the store is followed."""
+        document = self._documents.get(MODEL + model)
+        return GROWS * len(document.data) if document is not None else 0
 
     async def _gather(self, counted: Mapping[str, tuple[Promotion, Sides]]) -> None:
         told = {replica: each for replica, each in (await self.store.evidence()).items() if replica != self.replica}
@@ -311,12 +315,17 @@ class Member:
     async def _reconcile(self) -> None:
         """The newer of both sides is obeyed here and stands in the store."""
         state = self._promotions.state
-        for model, record in [*self._records.items()]:
-            if applied(state, model, record) != state:
+        for model, record in [*self._records.of.items()]:
+            if applied(state, model, record) == state:
+                continue
+            if self._size(model) > self._promotions.store.room:
+                text = "the fleet's record of model %s is not followed: the state would be too long to be read again"
+                self._say("room", logging.ERROR, text, model)
+            else:
                 await self._promotions.follow(model, partial(applied, model=model, record=record))
         state = self._promotions.state
         for model in {**state.promotions, **state.serving}:
-            known = self._records.get(model)
+            known = self._records.of.get(model)
             if known is None and MODEL + model in self._documents and model not in self._own:
                 continue  # it is malformed, perhaps only to this release
             mine = state.promotions.get(model)
@@ -357,24 +366,16 @@ class Member:
         there = await self.store.swap(MODEL + model, before, epoch, data)
         if there is None:
             self._documents[MODEL + model] = Document(epoch, data)
-            self._records[model] = record
+            self._records.of[model] = record
             return None
         self._documents[MODEL + model] = there
         self._revision = ""
         try:
-            self._records[model] = decoded(there.data)
+            self._records.of[model] = decoded(there.data)
         except Malformed:
-            self._records.pop(model, None)
+            self._records.of.pop(model, None)
         self._wake.set()
-        return self._records.get(model) or Record()
-
-    def _say(self, about: str, level: int, text: str, *words: object, exc_info: bool = False) -> None:
-        """Once a minute."""
-        if (now := time.monotonic()) - self._logged.get(about, -inf) >= LOG_SECONDS:
-            if len(self._logged) > 1000:
-                self._logged.clear()
-            self._logged[about] = now
-            log.log(level, text, *words, exc_info=exc_info)
+        return self._records.of.get(model) or Record()
 
 
 def _numbered(state: State, model: str, mine: Promotion, numbered: Promotion) -> State:

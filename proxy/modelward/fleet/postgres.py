@@ -6,7 +6,7 @@ Each call is one transaction, in a thread of its own, since the driver waits.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from modelward.fleet.store import (
     LEASE_SECONDS,
     LONGEST_DOCUMENT_NAME,
     LONGEST_REPLICA,
+    MOST_COUNTED,
     MOST_DOCUMENTS,
     MOST_REPLICAS,
     MOST_TOLD,
@@ -63,7 +64,15 @@ class PostgresStore:
         self._prepared = False
 
     async def exchange(
-        self, replica: str, *, identity: str, note: bytes, evidence: bytes, revision: str, may_lead: bool
+        self,
+        replica: str,
+        *,
+        identity: str,
+        note: bytes,
+        evidence: bytes,
+        revision: str,
+        may_lead: bool,
+        names: Sequence[str] = (),
     ) -> Seen:
         def work(cursor: Any) -> Seen:
             cursor.execute("SET LOCAL synchronous_commit TO off")
@@ -98,10 +107,13 @@ class PostgresStore:
             if found == revision:
                 return Seen(found, leader, None, said)
             cursor.execute(
-                f"SELECT name, epoch, CASE WHEN octet_length(data) <= {LARGEST_DOCUMENT} THEN data ELSE '' END"
-                f" FROM {SCHEMA}.documents WHERE fleet = %s AND octet_length(name) <= {LONGEST_DOCUMENT_NAME}"
-                f" ORDER BY name LIMIT {MOST_DOCUMENTS}",
-                (self._fleet,),
+                f"SELECT name, epoch, CASE WHEN octet_length(data) <= {LARGEST_DOCUMENT} AND size <= {MOST_TOLD}"
+                " THEN data ELSE '' END FROM (SELECT name, epoch, data, name = ANY(%(names)s) AS named,"
+                f" sum(least(octet_length(data), {LARGEST_DOCUMENT})) OVER (ORDER BY name = ANY(%(names)s) DESC, name)"
+                f" AS size FROM {SCHEMA}.documents WHERE fleet = %(fleet)s"
+                f" AND octet_length(name) <= {LONGEST_DOCUMENT_NAME}) AS told"
+                f" WHERE named OR size <= {MOST_TOLD} ORDER BY named DESC, name LIMIT {MOST_DOCUMENTS}",
+                {"fleet": self._fleet, "names": [*names]},
             )
             documents = {name: Document(epoch, bytes(data)) for name, epoch, data in cursor.fetchall()}
             return Seen(found, leader, documents, said)
@@ -177,7 +189,8 @@ class PostgresStore:
                 "SELECT replica, extract(epoch FROM clock_timestamp() - seen)::float8, said FROM ("
                 f"SELECT replica, seen, {column} AS said, sum(octet_length({column})) OVER (ORDER BY replica) AS size"
                 f" FROM {SCHEMA}.servers WHERE fleet = %s AND octet_length({column}) BETWEEN 1 AND {largest}"
-                f" AND octet_length(replica) <= {LONGEST_REPLICA} LIMIT {MOST_REPLICAS}) AS told WHERE size <= {MOST_TOLD}",
+                f" AND octet_length(replica) <= {LONGEST_REPLICA} LIMIT {MOST_REPLICAS}) AS told"
+                f" WHERE size <= {MOST_COUNTED}",
                 (self._fleet,),
             )
             return {replica: Told(max(age, 0.0), bytes(data)) for replica, age, data in cursor.fetchall()}

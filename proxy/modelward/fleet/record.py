@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from msgspec import structs
 
-from modelward.fleet.store import LARGEST_DOCUMENT
+from modelward.fleet.store import LARGEST_DOCUMENT, Document
 from modelward.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, State, Versions
 from modelward.records import Struct, read, written
 
+MODEL = "model/"
+"""Before the model, the name of its document."""
 MOST_VERSIONS = 256
 LONGEST_NAME = 256
+MOST_ELSEWHERE = 16
 LARGEST_WEIGHT = 1_000_000_000
 LARGEST_EPOCH = 1 << 53
 
@@ -66,7 +70,7 @@ def decoded(data: bytes) -> Record:
 
 def _fault(record: Record) -> str:
     promotion, event = record.promotion, record.event
-    names = [record.serving, *(record.approved or ()), *record.taken_back]
+    names = [record.serving, *(record.approved or ()), *(record.approved or {}).values(), *record.taken_back]
     if promotion is not None:
         if event is None:
             return "the promotion has no event"
@@ -88,6 +92,38 @@ def _fault(record: Record) -> str:
     if len(names) > 8 * MOST_VERSIONS or any(len(name) > LONGEST_NAME or not name.isprintable() for name in names):
         return "it has names that are none"
     return ""
+
+
+@dataclass(frozen=True)
+class Records:
+    """Of the models that this server knows. bad: models whose record is none, and why. elsewhere: models that are
+    promoted and not known here."""
+
+    of: dict[str, Record] = field(default_factory=dict)
+    bad: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: tuple[str, ...] = ()
+
+
+def records(documents: Mapping[str, Document], models: Collection[str]) -> Records:
+    """models: that this server knows. Of others no more than MOST_ELSEWHERE are looked at, and none is kept."""
+    found, bad = {}, {}
+    for model in models:
+        if (document := documents.get(MODEL + model)) is not None:
+            try:
+                found[model] = decoded(document.data)
+            except Malformed as error:
+                bad[model] = str(error)
+    others = (name.removeprefix(MODEL) for name in documents if name.startswith(MODEL))
+    unknown = sorted(model for model in others if model not in models)[:MOST_ELSEWHERE]
+    return Records(found, bad, tuple(model for model in unknown if _is_stepping(documents[MODEL + model])))
+
+
+def _is_stepping(document: Document) -> bool:
+    try:
+        promotion = decoded(document.data).promotion
+    except Malformed:
+        return False
+    return promotion is not None and promotion.phase == "stepping"
 
 
 def order(promotion: Promotion | None) -> tuple[int, bool, int, int, bytes]:

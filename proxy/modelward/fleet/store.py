@@ -6,7 +6,7 @@ one after every change, and after the store has lost what it held. A lease names
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,8 +22,9 @@ LONGEST_REPLICA = 64  # characters, as modelward.config.fleet has it
 LONGEST_DOCUMENT_NAME = 512  # bytes
 LARGEST_NOTE = 16 << 10  # what a server says of itself
 LARGEST_EVIDENCE = 1 << 20
-MOST_TOLD = 32 << 20
-"""Bytes of what all servers have counted, and of all documents: beyond these some are left out of an answer."""
+MOST_TOLD = 16 << 20
+MOST_COUNTED = 32 << 20
+"""Bytes of all documents, and of what all servers have counted: of more some is left out of an answer."""
 
 
 class StoreError(Exception):
@@ -61,10 +62,19 @@ class Store(Protocol):
     where: str
 
     async def exchange(
-        self, replica: str, *, identity: str, note: bytes, evidence: bytes, revision: str, may_lead: bool
+        self,
+        replica: str,
+        *,
+        identity: str,
+        note: bytes,
+        evidence: bytes,
+        revision: str,
+        may_lead: bool,
+        names: Sequence[str] = (),
     ) -> Seen:
         """Says what this server knows, and asks what has changed since `revision`. identity: of this process; it leads
-        where it may, and no other does."""
+        where it may, and no other does. names: of documents that are told first, and without their data where all would
+        take more than MOST_TOLD; others are told where there is room."""
 
     async def swap(self, name: str, before: int, epoch: int, data: bytes) -> Document | None:
         """Puts a document in the place of that of epoch `before`, 0 for none. What is there instead; None where it was

@@ -15,6 +15,7 @@ from modelward.fleet.store import (
     LEASE_SECONDS,
     LONGEST_DOCUMENT_NAME,
     LONGEST_REPLICA,
+    MOST_COUNTED,
     MOST_DOCUMENTS,
     MOST_REPLICAS,
     MOST_TOLD,
@@ -56,13 +57,22 @@ if not revision then
   redis.call('SET', KEYS[2], revision)
 end
 if revision == ARGV[5] then return {{revision, leader or '', said, '='}} end
+local told, size, named = {{revision, leader or '', said, '!'}}, 0, {{}}
+local function tell(name, data)
+  data = string.sub(data, 1, {LARGEST_DOCUMENT + 32})
+  size = size + #name + #data
+  table.insert(told, name)
+  table.insert(told, data)
+end
+for i = 7, #ARGV do
+  local data = not named[ARGV[i]] and redis.call('HGET', KEYS[1], ARGV[i])
+  named[ARGV[i]] = true
+  if data then tell(ARGV[i], size > {MOST_TOLD} and (string.match(data, '^%d+ ') or '') or data) end
+end
 local all = redis.call('HGETALL', KEYS[1])
-local told = {{revision, leader or '', said, '!'}}
 for i = 1, math.min(#all, 2 * {MOST_DOCUMENTS}), 2 do
-  if #all[i] <= {LONGEST_DOCUMENT_NAME} then
-    table.insert(told, all[i])
-    table.insert(told, string.sub(all[i + 1], 1, {LARGEST_DOCUMENT + 32}))
-  end
+  if size > {MOST_TOLD} then break end
+  if #all[i] <= {LONGEST_DOCUMENT_NAME} and not named[all[i]] then tell(all[i], all[i + 1]) end
 end
 return told
 """
@@ -89,7 +99,7 @@ for i = 1, #all, 2 do
   local at = tonumber(string.match(all[i + 1], '^(%d+) '))
   if not at or #all[i] > {LONGEST_REPLICA} or math.abs(now - at) > {int(1000 * KEPT_SECONDS)} then
     redis.call('HDEL', KEYS[1], all[i])
-  elseif #all[i + 1] <= tonumber(ARGV[1]) and #told < 3 * {MOST_REPLICAS} and size + #all[i + 1] <= {MOST_TOLD} then
+  elseif #all[i + 1] <= tonumber(ARGV[1]) and #told < 3 * {MOST_REPLICAS} and size + #all[i + 1] <= {MOST_COUNTED} then
     size = size + #all[i + 1]
     table.insert(told, all[i])
     table.insert(told, string.format('%.0f', now - at))
@@ -117,9 +127,18 @@ class ValkeyStore:
         self._client: Redis | None = None
 
     async def exchange(
-        self, replica: str, *, identity: str, note: bytes, evidence: bytes, revision: str, may_lead: bool
+        self,
+        replica: str,
+        *,
+        identity: str,
+        note: bytes,
+        evidence: bytes,
+        revision: str,
+        may_lead: bool,
+        names: Sequence[str] = (),
     ) -> Seen:
-        told = await self._call(EXCHANGE, self._keys, replica, identity, note, evidence, revision, int(may_lead))
+        own = (replica, identity, note, evidence, revision, int(may_lead))
+        told = await self._call(EXCHANGE, self._keys, *own, *names)
         if not isinstance(told, list) or len(told) < 4 or not all(isinstance(each, bytes) for each in told):
             raise await self._strange()
         found, leader, said, kind, *all_ = told

@@ -55,9 +55,8 @@ class Promoter:
         self._server = server
         self._clock = clock
         self._standing = Standing(server, lambda: self.state, lambda: self.shares)
-        self.held = self._standing.held
-        self.fleet: Fleet = Alone()
-        """Set before `resume`."""
+        self.held, self.models = self._standing.held, self._standing.models
+        self.fleet: Fleet = Alone()  # set before `resume`
         self._judge = Judge(server, clock, lambda *step: self.fleet.merged(*step))  # noqa: PLW0108 - it is set later
         self._baseline = Baseline(server, clock)
         self._unanswered = Unanswered(server, clock)
@@ -102,6 +101,7 @@ class Promoter:
 
     def settle(self) -> None:
         """Of models whose new versions wait for a promotion, notes who answers now. After each start and reload."""
+        self._join()
         config, server = self._server.config, self._server
         served = {m: server.versions(m) for m in server.models() if server.facts(m) and m not in self._expected}
         late = {m: v[0] for m, v in served.items() if m in expected(server, config, self.state, served, {})}

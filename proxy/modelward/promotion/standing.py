@@ -26,6 +26,11 @@ class Standing:
         self._state = state
         self._shares = shares
 
+    def models(self) -> set[str]:
+        """That are configured, served, or were decided on before."""
+        state, server = self._state(), self._server
+        return {*server.config.models, *server.models(), *state.promotions, *state.serving}
+
     def known(self, model: str) -> Promotion | None:
         """The last promotion, unless the configuration has said something else since."""
         last = self._state().promotions.get(model)

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from math import inf
 from pathlib import Path
 
+from msgspec import structs
+
 from modelward.atomic_file import replace_file
 from modelward.bounded_file import read_regular
 from modelward.problem import Problem, ProblemsFound
@@ -26,6 +28,8 @@ COPY = "promotions.copy.json"
 BROKEN = "promotions.broken.json"
 """Where a file that cannot be read as one is put."""
 LARGEST_FILE = 16 << 20
+LARGEST_FOLLOWED = LARGEST_FILE * 3 // 4
+"""What others have decided is not taken beyond this size, so that there is room for this server's own decisions."""
 RETRY_SECONDS = 2.0
 LOG_SECONDS = 60.0
 HOW = "Set state to a folder that the server may write, on a disk with room"
@@ -41,6 +45,8 @@ class Store:
         self._clock = clock
         self._unsaved: State | None = None
         self._saved: State | None = None
+        self.size = 0
+        """Bytes of the file."""
         self._tried = self._logged = -inf
         self.beside: dict[str, str] = {}
         """Other files of the folder, by name: written again where they are removed while the server runs."""
@@ -58,6 +64,11 @@ class Store:
     @property
     def unsaved(self) -> bool:
         return self._unsaved is not None
+
+    @property
+    def room(self) -> int:
+        """Bytes for what other servers have decided."""
+        return LARGEST_FOLLOWED - self.size
 
     def load(self) -> State:
         """What was kept; nothing where nothing was. Raises ProblemsFound where a file may not be read."""
@@ -86,7 +97,7 @@ class Store:
         """Raises ProblemsFound, and then nothing has changed."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            text = written(state, indent=1) + b"\n"
+            text = _text(state)
             replace_file(self.folder / FILE, text)
             replace_file(self.folder / COPY, text)
         except OSError as error:
@@ -95,7 +106,7 @@ class Store:
             raise ProblemsFound([Problem("the state cannot be written", str(self.folder / FILE), why, HOW)]) from error
         if self.unsaved:
             log.warning("%s: the state is written again, and outlives a restart", self.folder / FILE)
-        self._unsaved, self._saved = None, state
+        self._unsaved, self._saved, self.size = None, state, len(text)
 
     def keep(self, state: State) -> Problem | None:
         """Writes it now, or as soon as that can be done (`retry`): then why it cannot be done now."""
@@ -137,7 +148,10 @@ class Store:
         """What a file says; nothing where there is none; or why it says nothing."""
         file = self.folder / name
         try:
-            return read(State, read_regular(file, LARGEST_FILE)), None
+            text = read_regular(file, LARGEST_FILE)
+            state = read(State, text)
+            self.size = len(text)
+            return state, None
         except (FileNotFoundError, NotADirectoryError):
             return None, None
         except OSError as error:
@@ -152,6 +166,18 @@ class Store:
             os.replace(self.folder / FILE, self.folder / BROKEN)
         except OSError as error:
             log.error("%s cannot be put aside: %s", self.folder / FILE, error.strerror)
+
+
+def _text(state: State) -> bytes:
+    """As it is written. Without its oldest events where it would be too long to be read again. Raises ProblemsFound
+    where it is too long even so."""
+    while len(text := written(state, indent=1) + b"\n") > LARGEST_FILE:
+        if not state.events:
+            why = f"it has {len(text)} bytes, and no more than {LARGEST_FILE} are read again"
+            how = "See who else writes to the store of the fleet"
+            raise ProblemsFound([Problem("the state cannot be written", FILE, why, how)])
+        state = structs.replace(state, events=state.events[(len(state.events) + 1) // 2 :])
+    return text
 
 
 def unwritable(folder: Path) -> Problem | None:

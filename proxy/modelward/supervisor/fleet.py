@@ -13,6 +13,7 @@ from modelward.config.schema import Config
 from modelward.distribution import release_of
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.promoter import Promoter
+from modelward.repository.scan import listed
 from modelward.server.readiness import Readiness
 from modelward.server.report import Report
 from modelward.server.sticky import keep_key, own_key
@@ -48,7 +49,12 @@ class Fleet:
         from modelward.fleet.opening import open_store  # noqa: PLC0415
 
         self.member = self._promoter.fleet = Member(
-            settings, open_store(settings), self._promoter, note=self._note, ready=lambda: self._readiness.ready
+            settings,
+            open_store(settings),
+            self._promoter,
+            note=self._note,
+            ready=lambda: self._readiness.ready,
+            listed=listed(self._config.repository),
         )
         await self.member.start()
         key = await self.member.key(own_key(self._config))

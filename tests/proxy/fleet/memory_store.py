@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from modelward.fleet.store import KEPT_SECONDS, LEASE_SECONDS, MOST_REPLICAS, Document, Seen, StoreError, Told
+from modelward.fleet.store import (
+    KEPT_SECONDS,
+    LEASE_SECONDS,
+    MOST_COUNTED,
+    MOST_REPLICAS,
+    MOST_TOLD,
+    Document,
+    Seen,
+    StoreError,
+    Told,
+)
 
 
 class MemoryStore:
@@ -26,7 +36,15 @@ class MemoryStore:
         self._revision += 1000
 
     async def exchange(
-        self, replica: str, *, identity: str, note: bytes, evidence: bytes, revision: str, may_lead: bool
+        self,
+        replica: str,
+        *,
+        identity: str,
+        note: bytes,
+        evidence: bytes,
+        revision: str,
+        may_lead: bool,
+        names: Sequence[str] = (),
     ) -> Seen:
         self._check()
         said = self._said.get(replica, (0.0, b"", b""))[1]
@@ -38,8 +56,17 @@ class MemoryStore:
         elif self._leader == identity:
             self._leader = ""
         leader = self._leader if self._until > self.now else ""
-        documents = None if revision == str(self._revision) else dict(self.documents)
+        documents = None if revision == str(self._revision) else self._documents(names)
         return Seen(str(self._revision), leader, documents, said)
+
+    def _documents(self, names: Sequence[str]) -> dict[str, Document]:
+        told: dict[str, Document] = {}
+        size = 0
+        for name, each in sorted(self.documents.items(), key=lambda pair: pair[0] not in names):
+            if size <= MOST_TOLD or name in names:
+                told[name] = each if size <= MOST_TOLD else Document(each.epoch, b"")
+                size += len(told[name].data)
+        return told
 
     async def swap(self, name: str, before: int, epoch: int, data: bytes) -> Document | None:
         self._check()
@@ -68,7 +95,12 @@ class MemoryStore:
     def _told(self, of: int) -> dict[str, Told]:
         self._check()
         fresh = {name: said for name, said in self._said.items() if self.now - said[0] <= KEPT_SECONDS}
-        return {name: Told(self.now - said[0], (b"", said[1], said[2])[of]) for name, said in fresh.items()}
+        told, size = {}, 0
+        for name, said in fresh.items():
+            if size + len((b"", said[1], said[2])[of]) <= MOST_COUNTED:
+                told[name] = Told(self.now - said[0], (b"", said[1], said[2])[of])
+                size += len(told[name].data)
+        return told
 
     def _check(self) -> None:
         if self.down:

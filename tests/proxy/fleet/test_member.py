@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from modelward.config.fleet import Fleet
+from modelward.config.schema import Config
 from modelward.fleet.key import KeptKey
-from modelward.fleet.member import MODEL, PAIRS_SECONDS, Member
-from modelward.fleet.record import Malformed
+from modelward.fleet.member import PAIRS_SECONDS, Member
+from modelward.fleet.record import MODEL, Malformed
 from modelward.fleet.store import LEASE_SECONDS, Document
 from modelward.models.facts import Facts
 from modelward.problem import ProblemsFound
@@ -135,9 +137,8 @@ async def test_pairs_of_a_shadow_are_told_and_heard_where_the_files_are_the_same
     for each in servers:
         await each.member.gather()
     await rounds(servers[0])
-    assert servers[2].member.others(key, "one two") == [Pairs(whole, None, {2: whole}, "one two")] * 2
     assert servers[1].member.others(key, "one two") == [Pairs(whole, None, {2: whole}, "one two")]
-    assert servers[1].member.others(key, "") == []
+    assert servers[1].member.others(key, "") == servers[2].member.others(key, "one three") == []
 
 
 @on_a_loop
@@ -320,6 +321,81 @@ async def _written(store: MemoryStore, data: bytes) -> Document:
     there = store.documents[MODEL + "m"]
     assert await store.swap(MODEL + "m", there.epoch, there.epoch + 1, data) is None
     return store.documents[MODEL + "m"]
+
+
+def forged(**more: object) -> bytes:
+    """A record within all bounds, of about 60 KiB."""
+    before = {"2": 1, **{f"{number:03}{'x' * 240}": 1 for number in range(220)}}
+    given = {"version": "3", "before": before, "configured": {"2": 1}, "steps": [50, 100], "since": 1.0}
+    promotion = {**given, "phase": "done", "epoch": 1, "began": 1, **more}
+    return json.dumps({"promotion": promotion, "event": {"at": 1.0, "what": "promoted"}}).encode()
+
+
+@on_a_loop
+async def test_records_of_models_that_a_server_does_not_know_are_neither_taken_nor_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore()
+    servers = await three(store, tmp_path)
+    for number in range(40):
+        await store.swap(f"{MODEL}m{number}", 0, 1, forged() if number % 2 else b"{")
+    await servers[0].promoter.promote(wanted(50, 100))
+    await rounds(*servers)
+    late = await One(store, tmp_path, "late").begin()
+    assert [each.share for each in (*servers, late)] == [50] * 4
+    assert all(each.promoter.state.promotions.keys() == {"m"} for each in (*servers, late))
+    assert [each.member.counts["malformed"] for each in servers] == [0] * 3
+    assert "is none" not in caplog.text
+
+
+@on_a_loop
+async def test_a_server_does_not_lead_while_a_model_is_promoted_that_it_does_not_know_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore()
+    servers = await three(store, tmp_path)
+    await store.swap(f"{MODEL}other", 0, 1, forged(phase="stepping"))
+    await rounds(*servers, count=2)
+    assert not any(each.member.leads for each in servers)
+    assert "model other is promoted in the fleet and not known here: this server does not lead" in caplog.text
+
+
+@on_a_loop
+async def test_a_model_that_comes_later_is_followed_from_then_on(tmp_path: Path) -> None:
+    store = MemoryStore()
+    servers = await three(store, tmp_path)
+    await servers[0].promoter.promote(wanted(50, 100))
+    server = One(store, tmp_path, "late")
+    there = server.served.config
+    server.served.config = Config()
+    server.served.models = lambda: ()  # type: ignore[method-assign]
+    await server.begin()
+    assert server.share == 0
+    server.served.config = there
+    await rounds(server)
+    assert server.share == 50
+
+
+@on_a_loop
+async def test_records_are_taken_only_while_the_state_can_be_read_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, names = MemoryStore(), [f"m{number:03}" for number in range(260)]
+    for name in names:
+        await store.swap(MODEL + name, 0, 1, forged())
+    config = Config.model_validate({"models": {name: {} for name in ["m", *names]}})
+    server = One(store, tmp_path, "a")
+    server.served.config = config
+    await server.begin()
+    await rounds(server)
+    assert 50 < len(server.promoter.state.promotions) < 200
+    assert "is not followed: the state would be too long" in caplog.text
+    await server.promoter.promote(wanted(50, 100))
+    await server.promoter.rollback("m")
+    again = One(MemoryStore(), tmp_path, "a")
+    again.served.config = config
+    await again.begin()
+    assert again.promoter.state == server.promoter.state
 
 
 @on_a_loop

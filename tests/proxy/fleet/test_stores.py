@@ -141,6 +141,37 @@ def test_servers_beyond_the_bound_are_not_listed_and_follow_all_the_same(
     ask(opened, work)
 
 
+def test_what_is_told_at_once_is_bounded_and_documents_that_were_asked_for_come_first(
+    opened: Callable[[], Store],
+) -> None:
+    async def work(store: Store) -> None:
+        await spoken(store)
+        for number in range(bounds.MOST_TOLD // bounds.LARGEST_DOCUMENT + 3):
+            assert await store.swap(f"a{number}", 0, 1, b"x" * bounds.LARGEST_DOCUMENT) is None
+        assert await store.swap("model/m", 0, 7, b"mine") is None
+        seen = await spoken(store, names=["model/m", "model/none", "model/m"])
+        assert seen.documents is not None
+        assert seen.documents["model/m"] == Document(7, b"mine")
+        assert "model/none" not in seen.documents
+        assert sum(len(each.data) for each in seen.documents.values()) <= bounds.MOST_TOLD + bounds.LARGEST_DOCUMENT
+        names = [f"a{number}" for number in range(bounds.MOST_TOLD // bounds.LARGEST_DOCUMENT + 3)]
+        seen = await spoken(store, names=names)
+        assert seen.documents is not None
+        assert seen.documents.keys() >= set(names), "of each it is told that it is there"
+        assert sum(len(each.data) for each in seen.documents.values()) <= bounds.MOST_TOLD + bounds.LARGEST_DOCUMENT
+
+    ask(opened, work)
+
+
+def test_what_others_say_at_once_is_bounded(opened: Callable[[], Store]) -> None:
+    async def work(store: Store) -> None:
+        for number in range(bounds.MOST_COUNTED // bounds.LARGEST_EVIDENCE + 3):
+            await spoken(store, f"r{number}", evidence=b"x" * bounds.LARGEST_EVIDENCE, may_lead=False)
+        assert sum(len(each.data) for each in (await store.evidence()).values()) == bounds.MOST_COUNTED
+
+    ask(opened, work)
+
+
 # ---- what strangers write, and outages
 
 

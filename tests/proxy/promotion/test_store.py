@@ -39,6 +39,29 @@ def test_the_fullest_state_can_be_read_again(tmp_path: Path) -> None:
     assert Store(tmp_path).load() == full
 
 
+def test_of_a_state_that_is_too_long_the_oldest_events_are_left_out(tmp_path: Path) -> None:
+    wide = {f"{number:03}{'x' * 240}": 1 for number in range(220)}
+    promotions = {str(number): structs.replace(STEPPING, before=wide) for number in range(200)}
+    long = structs.replace(WRITTEN, promotions=promotions)
+    for number in range(MOST_EVENTS):
+        long = long.with_event(structs.replace(BEGUN, at=float(number), why="x" * LONGEST_REASON * 20))
+    Store(tmp_path).save(long)
+    found = Store(tmp_path).load()
+    assert found.promotions == promotions
+    assert 0 < len(found.events) < MOST_EVENTS
+    assert found.events[-1] == long.events[-1]
+
+
+def test_a_state_that_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.save(WRITTEN)
+    wide = {f"{number:03}{'x' * 240}": 1 for number in range(220)}
+    promotions = {str(number): structs.replace(STEPPING, before=wide) for number in range(400)}
+    with pytest.raises(ProblemsFound, match="no more than 16777216 are read again"):
+        store.save(structs.replace(WRITTEN, promotions=promotions))
+    assert Store(tmp_path).load() == WRITTEN
+
+
 @pytest.mark.parametrize("text", [*BROKEN_TEXTS, None])
 def test_a_file_that_is_broken_or_gone_is_taken_from_its_copy_and_that_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str | None
