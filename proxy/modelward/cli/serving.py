@@ -45,8 +45,9 @@ from modelward.tunables import MALLOC_TUNABLES
 log = logging.getLogger("modelward.serve")
 
 
-def run(arguments: argparse.Namespace, reading: Reading) -> int:
-    """Exit code: 0 after a drain, 1 where a problem prevents serving. reading: has begun."""
+def run(arguments: argparse.Namespace, reading: Reading, reader: reader_process.Forked | None) -> int:
+    """Exit code: 0 after a drain, 1 where a problem prevents serving. reading: has begun. reader: where models were
+    foreseen."""
     level = triton.log_level(arguments)
     logs.configure(LogSettings(), level)  # until the configuration is read
     try:
@@ -58,16 +59,14 @@ def run(arguments: argparse.Namespace, reading: Reading) -> int:
         descriptors.raise_limit()
         for note in (*unread(os.environ), *descriptors.notes(config), *operators.notes(config)):
             log.warning("%s", note)
+        if reader is not None and config.repository is None:
+            reader.end()
+            reader = None
         with locked(config.state):
-            reader = None if config.repository is None else reader_process.fork()
-            try:
-                workers = _prefork(config, [each.socket for each in sockets.values()], reader)
-                supervisor = Supervisor(config, level, configuration, sockets, notifier)
-                supervisor.preforked = workers
-                asyncio.run(serve(supervisor, arguments.config, reader))
-            finally:
-                if reader is not None:
-                    reader.end()
+            workers = _prefork(config, [each.socket for each in sockets.values()], reader)
+            supervisor = Supervisor(config, level, configuration, sockets, notifier)
+            supervisor.preforked = workers
+            asyncio.run(serve(supervisor, arguments.config, reader))
     except ProblemsFound as found:
         print_problems(found.problems)
         return 1

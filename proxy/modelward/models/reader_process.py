@@ -7,6 +7,7 @@ imports while the server does, and talks to each of the first workers in a fork 
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import resource
@@ -101,7 +102,11 @@ def _serve_forks(control: socket.socket) -> None:
 
 def _import() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of numpy, which would start one for each core
+    gc.disable()
     import modelward.models.model_file  # noqa: F401, PLC0415 - all that takes time
+
+    gc.freeze()
+    gc.enable()
 
 
 def serve(channel: socket.socket) -> None:

@@ -38,7 +38,7 @@ WORKER = {"aiohttp", "rich", "jwt", "cryptography", "prometheus_client", "numpy"
 COMMAND = {"onnx", "onnxruntime", "aiohttp", "jwt", "cryptography", "jsonschema", "psycopg", "model_signing"}
 # by packages or modules: what only operators, approvals, audit, integrity, sealing, access_log and cold calls need
 UNCONFIGURED = {"jwt", "cryptography", "jsonschema", "psycopg", "model_signing", "sigstore", "bech32"}
-UNCONFIGURED |= {"google.protobuf"}
+UNCONFIGURED |= {"google.protobuf", "importlib.metadata"}
 PARTS = {
     "approvals.book", "approvals.desk", "approvals.differences", "approvals.proposal", "approvals.signatures",
     "audit.log", "audit.merkle", "audit.opening", "audit.trail", "audit.witnesses",
