@@ -30,7 +30,7 @@ from modelward.repository.scan import Version
 
 START_SECONDS = 10.0  # until it has imported what it needs, beside what a file may take
 GONE_SECONDS = 1.0  # until the kernel tells how it has ended
-COMMAND = (sys.executable, "-P", "-m", "modelward.models.reader_process")
+COMMAND = (sys.executable, "-P", "-m", "modelward.models")
 MOST_FILES = 1 << 16  # that a model may name
 HOW = "Look into the model, or export it again; raise load_timeout if it is only large"
 

@@ -1,8 +1,8 @@
 """The process that reads model files: it imports onnx and numpy, which no request needs, and a file that it dies of
 ends no worker.
 
-`python -m modelward.models.reader_process` talks over its stdin. Before a server has threads, `fork` makes one that
-imports while the server does, and talks to each of the first workers in a fork of its own.
+`python -m modelward.models` talks over its stdin. Before a server has threads, `fork` makes one that imports while the
+server does, and talks to each of the first workers in a fork of its own.
 """
 
 from __future__ import annotations
@@ -200,7 +200,3 @@ def main() -> None:
         _import()
         serve(channel)
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -252,6 +252,20 @@ def test_where_the_one_that_was_given_has_ended_another_is_started(tmp_path: Pat
     assert [model.name for model in inventory(tmp_path, Reader(given)).models] == ["m"]
 
 
+def test_it_imports_nothing_of_what_checks_a_configuration() -> None:
+    code = """
+import runpy, socket, sys
+ours, theirs = socket.socketpair()
+ours.close()  # so that it ends when it has imported everything
+import os
+os.dup2(theirs.fileno(), 0)
+os._exit = lambda code: print("onnx" in sys.modules, "pydantic" in sys.modules)
+runpy.run_module("modelward.models", run_name="__main__")
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert told.split() == ["True", "False"]
+
+
 def test_nothing_is_started_where_nothing_is_read() -> None:
     at = Reader(command=["/nonexistent"])
     with at.reading(60):
