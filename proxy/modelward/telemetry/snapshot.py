@@ -34,12 +34,23 @@ class Histogram:
             raise ValueError(f"{len(self.cumulative)} counts for {len(self.bounds)} bounds and infinity")
 
 
+LONGEST_WHOLE = 6  # digits that are written without an exponent
+
+
 @lru_cache(maxsize=64)
 def le_labels(bounds: tuple[float, ...]) -> tuple[str, ...]:
     """The `le` label of each bucket, as both exposition formats write numbers; kept, since few bounds are in use."""
-    from prometheus_client.utils import floatToGoString  # noqa: PLC0415 - workers count, and write nothing
+    return (*map(_as_go, bounds), "+Inf")
 
-    return (*map(floatToGoString, bounds), "+Inf")
+
+def _as_go(bound: float) -> str:
+    """As Go writes it, and so Prometheus: from a million on with an exponent."""
+    text = repr(float(bound))
+    whole, _, fraction = text.partition(".")
+    if bound <= 0 or "e" in whole or len(whole) <= LONGEST_WHOLE:
+        return text
+    mantissa = f"{whole[0]}.{whole[1:]}{fraction}".rstrip("0.")
+    return f"{mantissa}e+{len(whole) - 1:02d}"
 
 
 @dataclass(frozen=True, slots=True)

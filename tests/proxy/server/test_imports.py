@@ -11,7 +11,7 @@ import pytest
 
 import modelward
 from tests.models import identity, repository
-from tests.support import serve_process, wait_until
+from tests.support import ServerProcess, serve_process, wait_until
 
 MODULES = "import json, sys, {0}; print(json.dumps(sorted(sys.modules)))"
 RUN = """
@@ -38,7 +38,7 @@ WORKER = {"aiohttp", "rich", "jwt", "cryptography", "prometheus_client", "numpy"
 COMMAND = {"onnx", "onnxruntime", "aiohttp", "jwt", "cryptography", "jsonschema", "psycopg", "model_signing"}
 # by packages or modules: what only operators, approvals, audit, integrity, sealing, access_log and cold calls need
 UNCONFIGURED = {"jwt", "cryptography", "jsonschema", "psycopg", "model_signing", "sigstore", "bech32"}
-UNCONFIGURED |= {"google.protobuf", "importlib.metadata"}
+UNCONFIGURED |= {"google.protobuf", "importlib.metadata", "prometheus_client", "http.client", "email"}
 PARTS = {
     "approvals.book", "approvals.desk", "approvals.differences", "approvals.proposal", "approvals.signatures",
     "audit.log", "audit.merkle", "audit.opening", "audit.trail", "audit.witnesses",
@@ -49,8 +49,8 @@ PARTS = {
 }  # fmt: skip
 
 
-# of a supervisor and its worker, beside the files of libraries: 57 here, and 98 before they shared what they can
-LARGEST_HOP_MiB = 66
+# of a supervisor and its worker, beside the files of libraries: 45 and 52 here
+LARGEST_HOP_MiB, LARGEST_EMBEDDED_MiB = 52, 60
 
 
 def imported(code: str) -> set[str]:
@@ -65,11 +65,12 @@ READING = {"numpy", "onnx", "ml_dtypes", "onnxruntime", "modelward.models.model_
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What a server with defaults has imported from its start to its end, in a file for each process."""
+    """What a server with defaults has imported from its start over a scrape to its end, in a file for each process."""
     folder = tmp_path_factory.mktemp("imports")
     (folder / "sitecustomize.py").write_text(AT_EXIT.format(folder=str(folder)))
     models = repository(folder / "models", {"m": identity()})
     with serve_process(models, environment={"PYTHONPATH": str(folder)}) as server:
+        assert "modelward_build_info" in server.page("/metrics")[1]
         assert server.terminate() == 0
     yield folder
 
@@ -83,10 +84,11 @@ def test_a_process_imports_no_library_that_only_others_need(module: str, absent:
     assert absent & loaded == set()
 
 
-def anonymous_mib(pid: int) -> float:
-    """Its share of memory that is no file's: what it has in common with its parent counts half."""
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in rollup if line.startswith("Pss_Anon:")) / 1024
+def anonymous_mib(server: ServerProcess) -> float:
+    """Memory of supervisor and workers that is no file's: what they have in common counts once."""
+    rollups = (Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in (server.process.pid, *server.workers()))
+    lines = (line for rollup in rollups for line in rollup.splitlines())
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss_Anon:")) / 1024
 
 
 def test_neither_process_of_a_hop_imports_a_library_for_models_of_its_own(tmp_path: Path) -> None:
@@ -94,7 +96,7 @@ def test_neither_process_of_a_hop_imports_a_library_for_models_of_its_own(tmp_pa
     with serve_process(repository(tmp_path / "models", {"m": identity()})) as upstream:
         sets = ("--set", f"models.m.upstreams=[{upstream.grpc}]")
         with serve_process(*sets, environment={"PYTHONPATH": str(tmp_path)}) as hop:
-            assert sum(map(anonymous_mib, (hop.process.pid, *hop.workers()))) < LARGEST_HOP_MiB
+            assert anonymous_mib(hop) < LARGEST_HOP_MiB
             assert hop.terminate() == 0
     for process in ("supervisor", "worker"):
         loaded = set(json.loads((tmp_path / process).read_text()))
@@ -116,6 +118,7 @@ def test_a_worker_that_follows_its_repository_imports_nothing_of_what_reads_mode
     models = repository(tmp_path / "models", {"m": identity()})
     sets = ("--set", "models.m.fallback=[{value: {y: 0}}]", "--set", "watch=false")
     with serve_process(models, *sets, environment={"PYTHONPATH": str(tmp_path)}) as server:
+        assert anonymous_mib(server) < LARGEST_EMBEDDED_MiB
         repository(models, {"n": identity()})
         server.process.send_signal(signal.SIGHUP)
         wait_until(lambda: server.metric("modelward_model_info", model="n") == 1, "the second model")
