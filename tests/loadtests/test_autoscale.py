@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from loadtests import autoscale
 from loadtests.scaling.fleet import simulate
 from loadtests.scaling.hpa import Autoscaler, Behaviour, Policy
 from loadtests.scaling.plot import plot
-from loadtests.scaling.pods import kinds
+from loadtests.scaling.pods import Attack, Kind, kinds
 from loadtests.scaling.traces import FLASH, RAMP, Trace, alike, attacks
 
 HERE, HOP = kinds()
@@ -61,6 +63,14 @@ def test_a_ramp_is_followed_without_a_refusal() -> None:
     run = simulate(alike(RAMP, 16), HOP)
     assert max(run.replicas) >= 9
     assert (run.turns, run.refused) == (0, 0)
+
+
+def test_a_ramp_is_followed_while_some_requests_are_refused_all_the_time() -> None:
+    """40 a second of 1 kB each, before each pod, from its first second on; what is answered takes 3 ms."""
+    noise = Attack(loop=40 * HERE.refusal, requests=40, size=1000)
+    run = simulate(replace(alike(RAMP, 16), attack=lambda _: noise), Kind("large answers", 3e-3, HERE.refusal))
+    assert max(run.replicas) >= 9
+    assert run.refused < 0.01 * run.came
 
 
 @pytest.mark.parametrize("attack", attacks(HERE.refusal), ids=lambda attack: attack.name)
