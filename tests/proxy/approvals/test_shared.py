@@ -41,7 +41,7 @@ class Replica(Server):
         self._none = MemoryStore()
         self._none.down = True
         super().__init__(folder / name)
-        promotions: Any = SimpleNamespace(state=State(), counted=dict)
+        promotions: Any = SimpleNamespace(state=State(), counted=dict, models=frozenset)
         self.member = Member(Fleet(url="redis://memory", replica=name), store, promotions)
         self.member.serves = True
         self.join()
