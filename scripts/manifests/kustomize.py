@@ -76,6 +76,7 @@ def files() -> dict[Path, str]:
     found[components / "sidecar" / "patch.yaml"] = _text([_sidecar(beside)])
     for name in SECRETS:
         found[components / name / "patch.yaml"] = _text([_with_secret(name)])
+    found[components / "fleet" / "patch.yaml"] = _text([_fleet()])
     certificate = _one(UPSTREAM | {"certManager": {"enabled": True, "issuerRef": {"name": NAME}}}, "Certificate")
     names = certificate["spec"]["dnsNames"]
     certificate["spec"]["dnsNames"] = [each for each in names if "." not in each]
@@ -149,6 +150,17 @@ def _with_secret(name: str) -> dict[str, Any]:
     }
     volume = {"name": f"modelward-{name}", "secret": {"secretName": secret, "defaultMode": 0o440}}
     return _patch({"containers": [container], "volumes": [volume]})
+
+
+def _fleet() -> dict[str, Any]:
+    """Through the store of the component valkey."""
+    url = {"secretKeyRef": {"name": SECRETS["valkey"], "key": "url"}}
+    env: list[dict[str, Any]] = [
+        {"name": "MODELWARD__FLEET__URL", "valueFrom": url},
+        {"name": "MODELWARD__FLEET__PASSWORD_FILE", "value": "/etc/modelward/valkey/password"},
+        {"name": "MODELWARD__FLEET__NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+    ]
+    return _patch({"containers": [{"name": NAME, "env": env}]})
 
 
 def _patch(pod: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,23 @@ UPSTREAM: dict[str, Any] = {
 }
 EMBEDDED: dict[str, Any] = {"models": {"volume": CLAIM}, "config": {"models": {"add": {"deadline": "50ms"}}}}
 APPLICATION = {"name": "shop", "image": "registry.example/shop:1", "ports": [{"containerPort": 8080}]}
+OF_PODS: dict[str, Any] = {
+    "image": {"digest": "sha256:" + "0" * 64, "pullSecrets": [{"name": "registry"}]},
+    "podLabels": {"team": "risk"},
+    "podAnnotations": {"a": "b"},
+    "nodeSelector": {"disk": "ssd"},
+    "tolerations": [{"key": "models", "operator": "Exists"}],
+    "affinity": {"podAntiAffinity": {}},
+    "priorityClassName": "high",
+}
+CPU = {
+    "type": "ContainerResource",
+    "containerResource": {
+        "container": "shop",
+        "name": "cpu",
+        "target": {"type": "Utilization", "averageUtilization": 70},
+    },
+}
 WAKES = {
     "type": "cron",
     "metadata": {"timezone": "UTC", "start": "0 6 * * *", "end": "0 20 * * *", "desiredReplicas": "1"},
@@ -71,7 +88,7 @@ MATRIX: dict[str, dict[str, Any]] = {
     "gateway watched and scaled by HPA": UPSTREAM
     | {
         "certManager": {"enabled": True, "issuerRef": {"name": "models", "kind": "ClusterIssuer"}},
-        "autoscaling": {"kind": "hpa", "maxReplicas": 20},
+        "autoscaling": {"kind": "hpa", "maxReplicas": 20, "metrics": [CPU]},
         "monitoring": {
             "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
             "prometheusRule": {"enabled": True, "runbooks": "https://docs.example/"},
@@ -95,14 +112,8 @@ MATRIX: dict[str, dict[str, Any]] = {
     },
     "gateway with everything of a pod": UPSTREAM
     | {
-        "image": {"digest": "sha256:" + "0" * 64, "pullSecrets": [{"name": "registry"}]},
+        **OF_PODS,
         "listen": {"host": "::"},
-        "podLabels": {"team": "risk"},
-        "podAnnotations": {"a": "b"},
-        "nodeSelector": {"disk": "ssd"},
-        "tolerations": [{"key": "models", "operator": "Exists"}],
-        "affinity": {"podAntiAffinity": {}},
-        "priorityClassName": "high",
         "env": [{"name": "GOMAXPROCS", "value": "1"}],
         "serviceAccount": {"annotations": {"a": "b"}},
         "terminationGracePeriodSeconds": 15,
@@ -131,6 +142,12 @@ MATRIX: dict[str, dict[str, Any]] = {
         "admin": {"secretName": "operators"},
     },
     "runtime of KServe": UPSTREAM | {"kserve": {"runtime": {"enabled": True}}},
+    "sidecar of a predictor with everything of a pod": {
+        "shape": "sidecar",
+        "backend": {"kind": "kserve"},
+        "kserve": {"storageUri": "s3://models/fraud"},
+        **OF_PODS,
+    },
 }
 
 

@@ -88,8 +88,19 @@ MODEL = _object(
 )
 PREDICTOR = _object(
     {"model": MODEL, "containers": _list(ANY)},
-    {"minReplicas": COUNT, "terminationGracePeriodSeconds": COUNT, "securityContext": ANY, "volumes": _list(ANY)},
+    {
+        "labels": ANY,
+        "annotations": ANY,
+        "minReplicas": COUNT,
+        "terminationGracePeriodSeconds": COUNT,
+        "serviceAccountName": TEXT,
+        "securityContext": ANY,
+        "volumes": _list(ANY),
+        **{key: {} for key in ("imagePullSecrets", "priorityClassName", "nodeSelector", "tolerations", "affinity")},
+    },
 )
+OF_KSERVE = ("model", "minReplicas", "labels", "annotations")
+"""Keys of a predictor that a pod's spec does not have."""
 
 SCHEMAS: Mapping[tuple[str, str], dict[str, Any]] = {
     ("cert-manager.io/v1", "Certificate"): _resource(CERTIFICATE),
@@ -107,7 +118,7 @@ def pod_parts(item: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
     if item["kind"] == "ClusterServingRuntime":
         yield {"containers": spec["containers"], "volumes": spec["volumes"]}, "podspec-v1"
     elif item["kind"] == "InferenceService":
-        predictor = {key: value for key, value in spec["predictor"].items() if key not in ("model", "minReplicas")}
+        predictor = {key: value for key, value in spec["predictor"].items() if key not in OF_KSERVE}
         model = {key: value for key, value in spec["predictor"]["model"].items() if key in OF_CONTAINER}
         yield predictor | {"containers": [*predictor["containers"], {"name": "model", **model}]}, "podspec-v1"
     elif item["kind"] == "ScaledObject":

@@ -24,6 +24,7 @@ from tests.commands import modelward
 from tests.deploy.chart import (
     APPLICATION,
     CHART,
+    CPU,
     EMBEDDED,
     MATRIX,
     PODS,
@@ -281,6 +282,26 @@ def test_the_notes_say_that_promotions_are_lost_where_they_are() -> None:
     assert FORGOTTEN not in told and "build it with EXTRAS=redis" in told
 
 
+@pytest.mark.parametrize(
+    "name", ["gateway with everything of a pod", "sidecar of a predictor with everything of a pod"]
+)
+def test_what_is_said_of_pods_holds_for_those_of_any_workload(name: str) -> None:
+    values = MATRIX[name] | {"serviceAccount": {"create": False, "name": "storage"}}
+    items = render(values)
+    (pod,) = pod_specs(items)
+    keys = ("nodeSelector", "tolerations", "affinity", "priorityClassName")
+    assert {key: pod[key] for key in keys} == {key: values[key] for key in keys}
+    assert pod["imagePullSecrets"] == values["image"]["pullSecrets"]
+    assert guard(pod)["image"].endswith(values["image"]["digest"])
+    (about,) = (
+        spec["predictor"] if "predictor" in spec else spec["template"]["metadata"]
+        for spec in (item["spec"] for item in items if item["kind"] in ("InferenceService", "Deployment"))
+    )
+    assert values["podLabels"].items() <= about["labels"].items()
+    assert values["podAnnotations"].items() <= about["annotations"].items()
+    assert pod["serviceAccountName"] == "storage"
+
+
 def test_a_claim_of_one_server_has_one_pod_at_a_time() -> None:
     assert one(render(ONE_CLAIM | {"replicas": 1}), "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
     assert one(render(UPSTREAM), "Deployment")["spec"]["strategy"]["type"] == "RollingUpdate"
@@ -367,7 +388,7 @@ def test_helm_finds_nothing_wrong(version: str) -> None:
         (ONE_CLAIM | {"workload": "StatefulSet"}, "set replicas: 1"),
         (ONE_CLAIM | {"replicas": 1, "autoscaling": {"kind": "hpa"}}, "autoscaling adds others"),
         (PREDICTOR | {"replicas": 1, "state": ONE_CLAIM["state"]}, "share promotions with fleet"),
-        (PREDICTOR | {"workload": "StatefulSet", "state": {"kind": "claim"}}, "share promotions with fleet"),
+        (PREDICTOR | {"workload": "StatefulSet"}, "KServe makes the Deployment"),
         (EMBEDDED | {"state": {"existingClaim": "a"}}, "set state.kind: existingClaim"),
         (UPSTREAM | {"keys": {"secretName": "a"}}, "write config.access.rules"),
         (UPSTREAM | {"valkey": {"secretName": "a"}}, "set valkey.urlKey or valkey.passwordKey"),
@@ -381,6 +402,7 @@ def test_helm_finds_nothing_wrong(version: str) -> None:
         (UPSTREAM | {"autoscaling": {"kind": "keda", "prometheus": ""}}, "set autoscaling.prometheus"),
         (UPSTREAM | {"autoscaling": {"kind": "hpa", "triggers": [WAKES]}}, "set autoscaling.kind: keda"),
         (UPSTREAM | {"autoscaling": {"triggers": [WAKES]}}, "set autoscaling.kind: keda"),
+        (UPSTREAM | {"autoscaling": {"metrics": [CPU]}}, "set autoscaling.kind: hpa"),
         (PREDICTOR | {"autoscaling": {"kind": "hpa"}}, "leave it out"),
         (PREDICTOR | {"monitoring": {"serviceMonitor": {"enabled": True}}}, "let Prometheus find its pods"),
         (EMBEDDED | {"application": APPLICATION}, "set shape: sidecar"),

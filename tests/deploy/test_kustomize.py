@@ -144,10 +144,18 @@ def queries(items: list[dict[str, Any]]) -> list[str]:
     return [each["metadata"]["query"] for item in scaled for each in item["spec"]["triggers"]]
 
 
-def test_gateways_of_several_namespaces_that_use_one_store_hold_limits_apart(tmp_path: Path) -> None:
-    (pod,) = pod_specs(objects(with_components(str(tmp_path), "gateway-upstream", "valkey")))
-    (prefix,) = [each for each in guard(pod)["env"] if each["name"] == "MODELWARD__LIMITS__SHARED__PREFIX"]
-    assert prefix["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
+@pytest.mark.parametrize("base", ["gateway-embedded", "gateway-upstream"])
+def test_gateways_of_several_namespaces_that_use_one_store_are_apart(base: str, tmp_path: Path) -> None:
+    (pod,) = pod_specs(objects(with_components(str(tmp_path / "k"), base, "valkey", "fleet")))
+    env = {each["name"]: each for each in guard(pod)["env"]}
+    for name in ("MODELWARD__LIMITS__SHARED__PREFIX", "MODELWARD__FLEET__NAME"):
+        assert env[name]["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
+    file = env["MODELWARD__FLEET__PASSWORD_FILE"]["value"]
+    assert any(file.startswith(f"{mount['mountPath']}/") for mount in guard(pod)["volumeMounts"])
+    here = laid_out(tmp_path)
+    settings = {name: here(value_of(each)) for name, each in env.items() if name.startswith("MODELWARD__")}
+    done = modelward("check", tmp_path / "models", "--offline", **settings)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_an_application_of_ones_own_gets_the_sidecar_and_keeps_the_rest() -> None:

@@ -241,9 +241,8 @@ class Member:
                 return
             if self.up is not False:
                 self.lost += self.up is True
-                why = error or "no answer in time"
                 what = "this server keeps what it has, takes back alone what does worse, and promotes nothing"
-                log.error("%s cannot be reached: %s; %s", self.settings.where, why, what)
+                log.error("%s cannot be reached: %s; %s", self.settings.where, error, what)
             self.up, self.leader = False, ""
             for part in self.parts:
                 part.look()

@@ -7,7 +7,8 @@ from modelward.config.fleet import Fleet
 from modelward.fleet.store import Store, StoreError
 from modelward.problem import Problem, ProblemsFound
 
-REDIS = "pip install 'modelward[redis]', or leave fleet out"
+REDIS = "pip install 'modelward[redis]', or build the image with EXTRAS=redis; or leave fleet out"
+HOW = "Start it, or mend fleet.url, fleet.password_file or the user's rights, as the reason says: serve would try on"
 
 
 def open_store(settings: Fleet) -> Store:
@@ -34,10 +35,8 @@ async def unreachable(settings: Fleet) -> Problem | None:
     try:
         await store.notes()
     except StoreError as error:
-        what = f"{settings.where} cannot be reached: {error or 'no answer in time'}"
-        return Problem(
-            what, "fleet", "this server would decide alone", "Start it, or mend fleet.url: serve would try on"
-        )
+        what = f"{settings.where} cannot be reached: {error}"
+        return Problem(what, "fleet", "this server would decide alone", HOW)
     finally:
         await store.close()
     return None

@@ -30,6 +30,9 @@ MOST_COUNTED = 32 << 20
 class StoreError(Exception):
     """The store cannot be had, or does not answer as it should; the message says why."""
 
+    def __str__(self) -> str:
+        return super().__str__() or "no answer in time"
+
 
 @dataclass(frozen=True)
 class Document:

@@ -176,7 +176,7 @@ async def unreachable(settings: Shared) -> Problem | None:
     try:
         await store.exchange(0, {})
     except StoreError as error:
-        how = "Start it, or mend limits.shared.url: serve would begin without it and try on"
+        how = "Start it, or mend limits.shared.url or its password_file: serve would begin without it and try on"
         return Problem(
             f"{settings.where} cannot be reached: {error}", "limits.shared", "limits hold in each server by itself", how
         )

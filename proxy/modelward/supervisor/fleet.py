@@ -100,7 +100,7 @@ class Fleet:
         try:
             told = await self.member.notes()
         except StoreError as error:
-            what = f"{self.member.settings.where} cannot be reached: {error or 'no answer in time'}"
+            what = f"{self.member.settings.where} cannot be reached: {error}"
             raise ProblemsFound([Problem(what, "fleet", how="Ask again when it is back")]) from error
         return [_server(replica, each, self.member.leader) for replica, each in sorted(told.items())]
 

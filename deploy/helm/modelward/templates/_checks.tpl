@@ -27,6 +27,9 @@ values.yaml; `modelward.check` begins with what every shape needs.
 {{- if .Values.monitoring.serviceMonitor.enabled -}}
 {{ fail "monitoring.serviceMonitor.enabled: KServe makes the Services of an InferenceService: let Prometheus find its pods, and leave it out" }}
 {{- end -}}
+{{- if eq .Values.workload "StatefulSet" -}}
+{{ fail "workload: StatefulSet: KServe makes the Deployment of an InferenceService: leave it out" }}
+{{- end -}}
 {{- if ne .Values.state.kind "ephemeral" -}}
 {{ fail (printf "state.kind: %s does not go with backend.kind: kserve, which puts a new pod beside an old one: leave it out, and share promotions with fleet" .Values.state.kind) }}
 {{- end -}}
@@ -111,10 +114,11 @@ values.yaml; `modelward.check` begins with what every shape needs.
 {{- if and (eq $scaling.kind "keda") (not $scaling.prometheus) -}}
 {{ fail "autoscaling.kind is keda: set autoscaling.prometheus" }}
 {{- end -}}
+{{- end -}}
 {{- if and $scaling.triggers (ne $scaling.kind "keda") -}}
 {{ fail "autoscaling.triggers are of KEDA: set autoscaling.kind: keda, or leave them out" }}
 {{- end -}}
-{{- else if $scaling.triggers -}}
-{{ fail "autoscaling.triggers are of KEDA: set autoscaling.kind: keda, or leave them out" }}
+{{- if and $scaling.metrics (ne $scaling.kind "hpa") -}}
+{{ fail "autoscaling.metrics are of a HorizontalPodAutoscaler: set autoscaling.kind: hpa, or leave them out" }}
 {{- end -}}
 {{- end }}
