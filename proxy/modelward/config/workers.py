@@ -14,6 +14,8 @@ WORKERS_SCHEMA = WithJsonSchema(
 )
 # of this container; the first of the two words is the quota in us, "max" for none, the second its period
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+# the same where cgroups are of version 1: a file for each, and no quota is -1
+CPU_QUOTA_1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
 
 
 def parse_workers(value: object) -> int:
@@ -28,8 +30,9 @@ def parse_workers(value: object) -> int:
 def cores() -> int:
     """That this process may use, by its affinity and by its container's quota; a part of one counts as one."""
     usable = len(os.sched_getaffinity(0))
-    with suppress(OSError, ValueError):
-        quota, period = CPU_QUOTA.read_text().split()
-        if quota != "max":
-            usable = min(usable, ceil(int(quota) / int(period)))
+    for files in ((CPU_QUOTA,), CPU_QUOTA_1):
+        with suppress(OSError, ValueError):
+            quota, period = " ".join(file.read_text() for file in files).split()
+            if quota not in ("max", "-1"):
+                usable = min(usable, ceil(int(quota) / int(period)))
     return max(usable, 1)
