@@ -84,7 +84,7 @@ class ForkedReader:
     asking: ClassVar[socket.socket]
     """A process that has imported what reads it."""
 
-    def __init__(self, bounds: Bounds, function: Callable[..., Any], *arguments: Any) -> None:
+    def __init__(self, bounds: Bounds, function: Callable[..., Any], *arguments: Any, secret: bool = True) -> None:
         self._channel, theirs = socket.socketpair()
         with theirs:
             socket.send_fds(self.asking, [b"read"], [theirs.fileno()])

@@ -48,16 +48,19 @@ def in_child(bounds: Bounds, function: Callable[..., T], *arguments: Any) -> T:
 class Child(Generic[T]):
     """The same in two steps: between them this process does something else."""
 
-    def __init__(self, bounds: Bounds, function: Callable[..., T], *arguments: Any) -> None:
-        """Returns when the child has been told."""
+    def __init__(self, bounds: Bounds, function: Callable[..., T], *arguments: Any, secret: bool = True) -> None:
+        """secret: the child is told when it is undumpable, which is waited for. Otherwise it finds what it is told."""
         self._bounds = bounds
         until = time.monotonic() + bounds.seconds
         channel, its = socket.socketpair()
         self._timed = _Timed(channel, until)
         with its:
             self._process = subprocess.Popen(_command(bounds), stdin=its.fileno(), env=_environment(), **_HOW)
-        with self._to_the_end():
-            _tell(self._timed, pickle.dumps((function, arguments)))
+        self._is_ready = secret
+        with self._to_the_end(), contextlib.suppress(ConnectionError):  # where it ends before, its exit code tells
+            if not secret or self._timed.now().recv(1) == READY:
+                self._timed.now().sendall(pickle.dumps((function, arguments)))
+                channel.shutdown(socket.SHUT_WR)
 
     @property
     def pid(self) -> int:
@@ -66,7 +69,7 @@ class Child(Generic[T]):
     def result(self) -> T:
         """Blocks; to be called once. Raises what the function raised, or ChildEnded."""
         with self._timed.channel, self._to_the_end():
-            output = _answer(self._timed)
+            output = _answer(self._timed, self._is_ready)
             self._process.wait(max(0.0, self._timed.until - time.monotonic()))
             return cast(T, _result(self._process.returncode, output))
 
@@ -144,18 +147,12 @@ class _Timed:
         return self.channel
 
 
-def _tell(timed: _Timed, given: bytes) -> None:
-    """Where the child ends before, its exit code tells."""
-    with contextlib.suppress(ConnectionError):
-        if timed.now().recv(1) == READY:
-            timed.now().sendall(given)
-            timed.channel.shutdown(socket.SHUT_WR)
-
-
-def _answer(timed: _Timed) -> bytes:
-    """What the child sends back; less where it ends before."""
+def _answer(timed: _Timed, is_ready: bool) -> bytes:
+    """What the child sends back; less where it ends before. is_ready: it has said so."""
     pieces = []
     with contextlib.suppress(ConnectionError):
+        if not is_ready:
+            timed.now().recv(1)
         while piece := timed.now().recv(PIECE):
             pieces.append(piece)
     return b"".join(pieces)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from modelward import child
 from modelward.child import Bounds, Child, ChildEnded, in_child, in_child_meanwhile
 from modelward.problem import Problem, ProblemsFound
 
@@ -56,8 +57,17 @@ def test_the_result_is_that_of_another_process() -> None:
 
 
 def test_between_its_start_and_its_result_the_parent_goes_on() -> None:
-    first, second = Child(BOUNDS, add, 1, 2), Child(BOUNDS, add, 3, 4)
-    assert [second.result()[0], first.result()[0]] == [7, 3]
+    first, second, third = Child(BOUNDS, add, 1, 2), Child(BOUNDS, add, 3, 4), Child(BOUNDS, add, 5, 6, secret=False)
+    assert [third.result()[0], second.result()[0], first.result()[0]] == [11, 7, 3]
+
+
+def test_a_child_that_is_told_no_secret_is_not_waited_for_until_its_result_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "_command", lambda bounds: ["sleep", "60"])
+    with pytest.raises(ChildEnded):
+        Child(Bounds(0.1), add, 1, 2)
+    started = Child(Bounds(0.1), add, 1, 2, secret=False)
+    with pytest.raises(ChildEnded):
+        started.result()
 
 
 def test_one_whose_result_is_not_wanted_is_ended() -> None:

@@ -63,7 +63,7 @@ class Reading:
         return read.config
 
     def _child(self, given: Mapping[str, bytes] | None, *, again: bool) -> Child[Read]:
-        return Child(BOUNDS, _read, self._arguments, given, again)
+        return Child(BOUNDS, _read, self._arguments, given, again, secret=given is not None)
 
 
 def _read(arguments: argparse.Namespace, given: Mapping[str, bytes] | None, again: bool) -> Read:
