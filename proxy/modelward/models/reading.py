@@ -21,6 +21,7 @@ from modelward.models.artifact import Artifact
 from modelward.problem import Problem
 from modelward.repository.files import LARGEST_MODEL
 from modelward.scanning.finding import Finding
+from modelward.scanning.rules import RULES
 from modelward.tensors import TensorSpec
 
 Facts = dict[str, Any]
@@ -149,7 +150,7 @@ def artifact_of(facts: Facts, file: Path, data: bytes) -> Artifact:
             entangled,
             costly,
             tuple(map(str, facts["deadly"])),
-            None if facts["findings"] is None else tuple(Finding(**each) for each in facts["findings"]),
+            None if facts["findings"] is None else tuple(map(_finding, facts["findings"])),
         )
 
 
@@ -163,6 +164,14 @@ def _specs(facts: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
         )
         for each in facts
     )
+
+
+def _finding(facts: Mapping[str, Any]) -> Finding:
+    rule, what, file, place = (str(facts[key]) for key in ("rule", "what", "file", "place"))
+    finding = Finding(rule, what, file, place, int(facts["more"]))
+    if finding.rule not in RULES:
+        raise ValueError(f"there is no rule {finding.rule}")
+    return finding
 
 
 def _identity(device: int, inode: int, size: int, mtime: int, ctime: int) -> tuple[int, int, int, int, int]:

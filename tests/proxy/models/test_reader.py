@@ -24,7 +24,7 @@ from modelward.models.artifact import Artifact
 from modelward.models.inventory import Inventory, Load, take_inventory
 from modelward.models.model_file import load_artifact
 from modelward.models.reader import Reader
-from modelward.models.reading import LARGEST_FACTS, Gone, NoAnswer, Wire, artifact_of, facts_of
+from modelward.models.reading import LARGEST_FACTS, Facts, Gone, NoAnswer, Wire, artifact_of, facts_of
 from modelward.problem import ProblemsFound
 from modelward.repository.scan import Version
 from tests import models
@@ -277,5 +277,8 @@ def test_facts_of_a_model_are_whole(tmp_path: Path) -> None:
     file.write_bytes(models.gru())
     artifact = load_artifact(tmp_path, file, scan=True)
     assert artifact_of(facts_of(artifact), file, artifact.data) == artifact
-    with pytest.raises(NoAnswer):
-        artifact_of({**facts_of(artifact), "inputs": None}, file, b"")
+    finding = {"rule": "none", "what": "", "file": "", "place": "", "more": 0}
+    others: list[Facts] = [{"inputs": None}, {"findings": [finding]}, {"fingerprint": [[1]]}, {"words": []}]
+    for other in others:
+        with pytest.raises(NoAnswer):
+            artifact_of({**facts_of(artifact), **other}, file, b"")
