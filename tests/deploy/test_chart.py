@@ -245,6 +245,16 @@ def test_a_policy_for_a_pod_with_others_closes_nothing_but_the_admin_api(name: s
     assert any(port["containerPort"] == 8003 for port in guard(pod)["ports"])
 
 
+@pytest.mark.parametrize(
+    ("kind", "where"), [("ClusterIP", ""), ("LoadBalancer", "-headless"), ("NodePort", "-headless")]
+)
+def test_the_admin_api_is_not_published_outside_the_cluster(kind: str, where: str) -> None:
+    items = render(MATRIX["gateway with every Secret"] | {"service": {"type": kind}})
+    services = [item for item in items if item["kind"] == "Service"]
+    with_admin = [each for each in services if any(port["port"] == 8003 for port in each["spec"]["ports"])]
+    assert [each["metadata"]["name"] for each in with_admin] == [f"demo-modelward{where}"]
+
+
 def test_pods_are_replaced_for_changes_that_a_running_server_cannot_follow() -> None:
     assert values_schema.FIXED_FILE.read_text() == values_schema.fixed_keys(), (
         "run `make docs` and commit what it writes"

@@ -19,7 +19,8 @@ from modelward_native.wire.peer_index import PeerIndex
 
 MOST = 64
 MOST_OF_PEER = 16
-AT_ONCE = 16
+# far fewer than a peer may have: a newcomer is read, a turn or two later, before others of its peer take its place
+AT_ONCE = 4
 PAUSE_SECONDS = 0.1
 BACKLOG = 128
 POLL_SECONDS = 0.01

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -242,6 +243,22 @@ def test_silent_connections_cannot_keep_a_probe_out() -> None:
             assert not newest.at_eof()
             for _, writer in silent:
                 writer.close()
+
+    run(body())
+
+
+def test_a_request_is_answered_while_others_of_its_address_come_one_upon_the_other() -> None:
+    async def body() -> None:
+        async with site() as s:
+            assert s.address.port is not None
+            come = [socket.create_connection((s.address.host, s.address.port)) for _ in range(5 * MOST_OF_PEER)]
+            probe = come[2 * MOST_OF_PEER + MOST_OF_PEER // 2]
+            probe.sendall(b"GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            reader, writer = await asyncio.open_connection(sock=probe)
+            assert (await asyncio.wait_for(reader.read(), timeout=10)).startswith(b"HTTP/1.1 200 OK\r\n")
+            writer.close()
+            for each in come:
+                each.close()
 
     run(body())
 
