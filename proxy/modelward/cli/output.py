@@ -53,13 +53,20 @@ def console(*, error: bool = False) -> Console:
 
 
 def time_of(seconds: float) -> str:
-    """Of seconds since 1970, to the second."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%SZ}"
+    """Of seconds since 1970, to the second; in seconds where no calendar has the time."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%SZ}"
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds:g} s"
 
 
 def rfc3339(seconds: float) -> str:
-    """Likewise, for machines: as the audit trail writes it."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    """Likewise, for machines: as the audit trail writes it; the first or last that there is where it has none."""
+    try:
+        time = datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        time = (datetime.max if seconds > 0 else datetime.min).replace(tzinfo=UTC)
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -31,6 +31,7 @@ from modelward.fleet.promotions import Promotions
 from modelward.fleet.record import MODEL, Malformed, Record, Records, applied, decoded, is_newer, record_of, records
 from modelward.fleet.store import LEASE_SECONDS, Document, Store, StoreError, Told
 from modelward.problem import Problem, ProblemsFound
+from modelward.promotion import epochs
 from modelward.promotion.state import Event, Promotion, State
 from modelward.promotion.step import Sides
 from modelward.shadow.pairs import Pairs
@@ -136,8 +137,10 @@ class Member:
             self._wake.set()
             raise _overtaken(model, known)
         before = document.epoch if document is not None else 0
-        epoch = max(before, after.epoch, mine.epoch if mine is not None else 0) + 1
-        agreed = structs.replace(after, epoch=epoch, began=after.began or epoch, on=self.replica)
+        epoch = epochs.following(epochs.latest(after.epoch, mine.epoch if mine is not None else 0))
+        epoch = epochs.after(before, epoch)
+        began = after.began if epochs.is_epoch(after.began) else epoch
+        agreed = structs.replace(after, epoch=epoch, began=began, on=self.replica)
         record = structs.replace(record_of(model, state, self.replica), promotion=agreed, event=event)
         try:
             there = await self._swap(model, before, epoch, record)
@@ -317,6 +320,7 @@ class Member:
         for model, record in [*self._records.of.items()]:
             if applied(state, model, record) == state:
                 continue
+            self._tell_of_a_jump(model, state.promotions.get(model), record.promotion)
             if self._size(model) > self._promotions.store.room:
                 text = "the fleet's record of model %s is not followed: the state would be too long to be read again"
                 self._say("room", logging.ERROR, text, model)
@@ -334,6 +338,11 @@ class Member:
         for part in self.parts if self.serves else ():
             await self._reconcile_part(part)
 
+    def _tell_of_a_jump(self, model: str, mine: Promotion | None, theirs: Promotion | None) -> None:
+        if mine is not None and theirs is not None and epochs.ahead(theirs.epoch, mine.epoch or 1) > epochs.NEAR:
+            text = "the fleet's record of model %s has gone from epoch %d to %d: see who else writes to its store"
+            self._say("jump", logging.ERROR, text, model, mine.epoch, theirs.epoch)
+
     async def _reconcile_part(self, part: Part) -> None:
         document = self._documents.get(part.name)
         try:
@@ -344,24 +353,23 @@ class Member:
             return
         if wanted is not None:
             before = document.epoch if document is not None else 0
-            there = await self.store.swap(part.name, before, before + 1, wanted)
-            self._documents[part.name] = there or Document(before + 1, wanted)
+            there = await self.store.swap(part.name, before, epochs.following(before), wanted)
+            self._documents[part.name] = there or Document(epochs.following(before), wanted)
 
     async def _push(self, model: str, state: State) -> None:
         document, mine = self._documents.get(MODEL + model), state.promotions.get(model)
         before = document.epoch if document is not None else 0
-        epoch = max(before + 1, mine.epoch if mine is not None else 0)
+        epoch, numbered = epochs.after(before, mine.epoch if mine is not None else 0), mine
         record = record_of(model, state, self.replica)
-        numbers = (
-            {"epoch": epoch, "began": mine.began or epoch, "on": mine.on or self.replica} if mine is not None else {}
-        )
-        numbered = structs.replace(mine, **numbers) if mine is not None else None
+        if mine is not None:
+            began = mine.began if epochs.is_epoch(mine.began) else epoch
+            numbered = structs.replace(mine, epoch=epoch, began=began, on=mine.on or self.replica)
         record = structs.replace(record, promotion=numbered)
         if await self._swap(model, before, epoch, record) is None and mine is not None and numbered is not None:
             await self._promotions.follow(model, partial(_numbered, model=model, mine=mine, numbered=numbered))
 
     async def _swap(self, model: str, before: int, epoch: int, record: Record) -> Record | None:
-        data = record.encoded
+        data, epoch = record.encoded, epoch if epochs.ahead(epoch, before) else epochs.following(before)
         there = await self.store.swap(MODEL + model, before, epoch, data)
         if there is None:
             self._documents[MODEL + model] = Document(epoch, data)

@@ -19,7 +19,9 @@ class Promotions(Protocol):
     """This server's (modelward.promotion.promoter)."""
 
     state: State
-    store: Kept
+
+    @property
+    def store(self) -> Kept: ...
 
     @property
     def models(self) -> Callable[[], Collection[str]]:

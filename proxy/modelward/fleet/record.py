@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from msgspec import structs
 
 from modelward.fleet.store import LARGEST_DOCUMENT, Document
+from modelward.promotion import epochs
 from modelward.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, State, Versions
 from modelward.records import Struct, read, written
 
@@ -18,7 +18,7 @@ MOST_VERSIONS = 256
 LONGEST_NAME = 256
 MOST_ELSEWHERE = 16
 LARGEST_WEIGHT = 1_000_000_000
-LARGEST_EPOCH = 1 << 53
+LARGEST_TIME = float(1 << 33)  # in the year 2242
 
 
 class Malformed(ValueError):
@@ -76,17 +76,19 @@ def _fault(record: Record) -> str:
             return "the promotion has no event"
         if not 0 <= promotion.step < len(promotion.steps) or not all(0 < step <= 100 for step in promotion.steps):
             return "the promotion has no such step"
-        if not 0 < promotion.began <= promotion.epoch < LARGEST_EPOCH:
+        if not (epochs.is_epoch(promotion.began) and epochs.is_epoch(promotion.epoch)) or (
+            epochs.ahead(promotion.began, promotion.epoch)
+        ):
             return "the promotion has no such epoch"
         weights = [*promotion.before.values(), *(promotion.configured or {}).values()]
-        if not all(0 <= weight <= LARGEST_WEIGHT for weight in weights) or not math.isfinite(promotion.since):
+        if not all(0 <= weight <= LARGEST_WEIGHT for weight in weights) or not 0 <= promotion.since <= LARGEST_TIME:
             return "a number of the promotion is out of range"
         if promotion.proposal < 0 or not promotion.version:
             return "the promotion is of nothing"
         names += [promotion.version, *promotion.before, *promotion.digests, *promotion.digests.values()]
         names += [*(promotion.configured or {}), *promotion.without, promotion.on]
     if event is not None:
-        if not math.isfinite(event.at) or len(event.why) > 2 * LONGEST_REASON:
+        if not 0 <= event.at <= LARGEST_TIME or len(event.why) > 2 * LONGEST_REASON:
             return "the event is out of range"
         names += [event.what, event.actor, event.model, event.version]
     if len(names) > 8 * MOST_VERSIONS or any(len(name) > LONGEST_NAME or not name.isprintable() for name in names):
@@ -126,18 +128,18 @@ def _is_stepping(document: Document) -> bool:
     return promotion is not None and promotion.phase == "stepping"
 
 
-def order(promotion: Promotion | None) -> tuple[int, bool, int, int, bytes]:
-    """Of two promotions of a model the larger is obeyed: the one that began later; of one and the same the rollback,
-    whatever step the others have gone to; then what was decided later, and what is stricter. A total order, so that all
-    servers come to the same whichever record they meet first."""
-    if promotion is None:
-        return (-1, False, 0, 0, b"")
-    is_out = promotion.phase == "rolled back"
-    return (promotion.began, is_out, promotion.epoch, -promotion.percent, written(promotion))
-
-
 def is_newer(promotion: Promotion | None, than: Promotion | None) -> bool:
-    return order(promotion) > order(than)
+    """Of two promotions of a model the newer is obeyed: the one that began later; of one and the same the rollback,
+    whatever step the others have gone to; then what was decided later, and what is stricter. So all servers come to
+    the same whichever record they meet first."""
+    if promotion is None or than is None:
+        return promotion is not None
+    began = epochs.ahead(promotion.began, than.began) - epochs.ahead(than.began, promotion.began)
+    is_out = int(promotion.phase == "rolled back") - int(than.phase == "rolled back")
+    epoch = epochs.ahead(promotion.epoch, than.epoch) - epochs.ahead(than.epoch, promotion.epoch)
+    if later := began or is_out or epoch:
+        return later > 0
+    return (-promotion.percent, written(promotion)) > (-than.percent, written(than))
 
 
 def applied(state: State, model: str, record: Record) -> State:

@@ -22,8 +22,8 @@ LONGEST_REPLICA = 64  # characters, as modelward.config.fleet has it
 LONGEST_DOCUMENT_NAME = 512  # bytes
 LARGEST_NOTE = 16 << 10  # what a server says of itself
 LARGEST_EVIDENCE = 1 << 20
-MOST_TOLD = 16 << 20
-MOST_COUNTED = 32 << 20
+MOST_TOLD = 8 << 20
+MOST_COUNTED = 16 << 20
 """Bytes of all documents, and of what all servers have counted: of more some is left out of an answer."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from modelward.promotion import epochs
 from modelward.promotion.state import Event, Promotion, State
 from modelward.promotion.step import Sides
 
@@ -71,6 +72,7 @@ def taken_back_after(promotion: Promotion, last: Promotion | None, on: str) -> d
 
     last: of the model, as it was known. on: this server. Nothing where no other server knows of any.
     """
-    known = max(promotion.epoch, last.epoch if last is not None else 0)
-    numbers = {"epoch": known + 1, "began": promotion.began or known + 1} if known else {}
-    return {"on": on, **numbers}
+    there = (promotion.epoch, last.epoch if last is not None else 0)
+    epoch = epochs.following(epochs.latest(*there))
+    began = promotion.began if epochs.is_epoch(promotion.began) else epoch
+    return {"on": on, **({"epoch": epoch, "began": began} if any(there) else {})}

@@ -35,6 +35,10 @@ class MemoryStore:
         self.documents, self._said, self._leader = {}, {}, ""
         self._revision += 1000
 
+    def changed(self) -> None:
+        """Somebody else has written into it."""
+        self._revision += 1
+
     async def exchange(
         self,
         replica: str,

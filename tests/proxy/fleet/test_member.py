@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from modelward.config.fleet import Fleet
 from modelward.config.schema import Config
@@ -18,6 +19,8 @@ from modelward.fleet.record import MODEL, Malformed
 from modelward.fleet.store import LEASE_SECONDS, Document
 from modelward.models.facts import Facts
 from modelward.problem import ProblemsFound
+from modelward.promotion import epochs
+from modelward.promotion import store as kept
 from modelward.promotion.asked import Wanted
 from modelward.promotion.promoter import Promoter
 from modelward.shadow.pairs import Pairs, essence
@@ -378,17 +381,19 @@ async def test_a_model_that_comes_later_is_followed_from_then_on(tmp_path: Path)
 
 @on_a_loop
 async def test_records_are_taken_only_while_the_state_can_be_read_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, names = MemoryStore(), [f"m{number:03}" for number in range(260)]
+    monkeypatch.setattr(kept, "LARGEST_FILE", 4 << 20)
+    monkeypatch.setattr(kept, "LARGEST_FOLLOWED", 1 << 20)
+    store, names = MemoryStore(), [f"m{number:03}" for number in range(40)]
     for name in names:
         await store.swap(MODEL + name, 0, 1, forged())
-    config = Config.model_validate({"models": {name: {} for name in ["m", *names]}})
+    config = Config.model_validate({"models": {"m": {"versions": {"2": 1}}, **{name: {} for name in names}}})
     server = One(store, tmp_path, "a")
     server.served.config = config
     await server.begin()
     await rounds(server)
-    assert 50 < len(server.promoter.state.promotions) < 200
+    assert 5 < len(server.promoter.state.promotions) < 20
     assert "is not followed: the state would be too long" in caplog.text
     await server.promoter.promote(wanted(50, 100))
     await server.promoter.rollback("m")
@@ -396,6 +401,77 @@ async def test_records_are_taken_only_while_the_state_can_be_read_again(
     again.served.config = config
     await again.begin()
     assert again.promoter.state == server.promoter.state
+
+
+@pytest.mark.parametrize(
+    ("epoch", "named"),
+    [
+        (epochs.NEAR * 5, 1 << 62),
+        (epochs.LARGEST // 2, epochs.LARGEST),
+        (epochs.LARGEST - 1, epochs.LARGEST),
+        (epochs.LARGEST, epochs.LARGEST),
+        (epochs.LARGEST, 1),
+        ((1 << 53) - 1, (1 << 53) - 1),
+    ],
+)
+@on_a_loop
+async def test_after_a_record_of_the_last_epoch_all_servers_still_follow_what_operators_do(
+    tmp_path: Path, epoch: int, named: int
+) -> None:
+    store = MemoryStore()
+    servers = await three(store, tmp_path)
+    await servers[0].promoter.promote(wanted(50, 100))
+    await rounds(*servers)
+    record = json.loads(store.documents[MODEL + "m"].data)
+    record["promotion"] |= {"epoch": epoch, "began": epoch, "phase": "done"}
+    store.documents[MODEL + "m"] = Document(named, json.dumps(record).encode())
+    store.changed()
+    await rounds(*servers, count=2)
+    assert len({each.share for each in servers}) == 1
+    for server, steps in zip(servers, ((25, 100), (75, 100), (10, 100)), strict=True):
+        await server.promoter.rollback("m")
+        await rounds(*servers, count=2)
+        assert [each.share for each in servers] == [0] * 3
+        await server.promoter.promote(wanted(*steps))
+        await rounds(*servers, count=2)
+        assert [each.share for each in servers] == [steps[0]] * 3
+    late = await One(store, tmp_path, "late").begin()
+    assert late.share == 10
+    store.lose()
+    await rounds(*servers, late, count=2)
+    await late.promoter.rollback("m")
+    await rounds(*servers, late, count=2)
+    assert [each.share for each in (*servers, late)] == [0] * 4
+
+
+@on_a_loop
+async def test_a_state_with_an_epoch_that_no_store_takes_is_mended_by_the_next_decision(tmp_path: Path) -> None:
+    store = MemoryStore()
+    servers = await three(store, tmp_path)
+    await servers[0].promoter.promote(wanted(50, 100))
+    await rounds(*servers)
+    for each in servers:
+        spoiled = structs.replace(each.promoter.state.promotions["m"], epoch=(1 << 53) - 1, began=(1 << 53) - 1)
+        each.promoter.state = structs.replace(each.promoter.state, promotions={"m": spoiled})
+    store.lose()
+    await rounds(*servers, count=2)
+    await servers[1].promoter.rollback("m")
+    await rounds(*servers, count=2)
+    assert [each.share for each in servers] == [0] * 3
+    assert json.loads(store.documents[MODEL + "m"].data)["promotion"]["epoch"] < 10
+
+
+@on_a_loop
+async def test_a_record_that_jumps_ahead_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = MemoryStore()
+    servers = await three(store, tmp_path)
+    await servers[0].promoter.promote(wanted(50, 100))
+    await rounds(*servers)
+    record = json.loads(store.documents[MODEL + "m"].data)
+    record["promotion"] |= {"epoch": epochs.NEAR + 5, "began": epochs.NEAR + 5}
+    await _written(store, json.dumps(record).encode())
+    await rounds(*servers)
+    assert "see who else writes to its store" in caplog.text
 
 
 @on_a_loop

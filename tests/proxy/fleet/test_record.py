@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from modelward.fleet.record import Malformed, Record, applied, decoded, is_newer, order, record_of
+from modelward.fleet.record import Malformed, Record, applied, decoded, is_newer, record_of
+from modelward.promotion import epochs
 from modelward.promotion.state import Event, Promotion, State
 
 EVENT = Event(at=1.0, model="m", version="3", what="25 %")
@@ -45,7 +47,8 @@ def test_all_servers_come_to_the_same_promotion_whichever_they_hear_of_first(
         for each in met:
             state = applied(state, "m", Record(promotion=each, event=EVENT))
         found.append(state.promotions["m"])
-    assert found == [max(met, key=order)] * 3
+    newest = max(met, key=functools.cmp_to_key(lambda one, other: is_newer(one, other) - is_newer(other, one)))
+    assert found == [newest] * 3
 
 
 @given(PROMOTIONS, PROMOTIONS)
@@ -91,7 +94,10 @@ CHANGES = {
     "an epoch before the beginning": {"epoch": 1, "began": 2},
     "an epoch without end": {"epoch": 1 << 60},
     "a weight below nothing": {"before": {"2": -1}},
+    "the next epoch after the last": {"epoch": epochs.LARGEST + 1},
     "a time without end": {"since": 1e999},
+    "a time that no calendar has": {"since": 1e300},
+    "a time before all": {"since": -1e300},
     "no version": {"version": ""},
     "a name that is none": {"version": "3\n4"},
     "a long name": {"version": "3" * 1000},
@@ -105,6 +111,17 @@ def test_a_record_with_a_fault_is_none(change: dict[str, object]) -> None:
     assert decoded(json.dumps(WHOLE).encode())
     with pytest.raises(Malformed):
         decoded(json.dumps(WHOLE | {"promotion": WHOLE["promotion"] | change}).encode())
+
+
+@pytest.mark.parametrize("at", [1e300, -1e300, -1, 1e11])
+def test_an_event_at_a_time_that_is_none_is_refused(at: float) -> None:
+    with pytest.raises(Malformed):
+        decoded(json.dumps(WHOLE | {"event": WHOLE["event"] | {"at": at}}).encode())
+
+
+def test_digests_of_approved_versions_are_names_too() -> None:
+    with pytest.raises(Malformed):
+        decoded(json.dumps(WHOLE | {"approved": {"3": "x" * 1000}}).encode())
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b'"\\ud800"', b"[" * 100_000, b" " * (1 << 17)])

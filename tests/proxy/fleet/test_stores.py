@@ -13,6 +13,7 @@ import pytest
 
 from modelward.config.fleet import Fleet
 from modelward.fleet import store as bounds
+from modelward.fleet import valkey as valkey_store
 from modelward.fleet.opening import open_store, unreachable
 from modelward.fleet.store import Document, Seen, Store, StoreError
 from tests import postgres
@@ -43,8 +44,12 @@ def opened(request: pytest.FixtureRequest) -> Callable[[], Store]:
         return lambda: one
     url = request.getfixturevalue("valkey").url if request.param == "valkey" else ""
     url = url or request.getfixturevalue("database").url()
-    name = f"fleet-{abs(hash(request.node.name))}"
+    name = name_of(request)
     return lambda: open_store(Fleet(url=url, name=name))
+
+
+def name_of(request: pytest.FixtureRequest) -> str:
+    return f"fleet-{abs(hash(request.node.name))}"
 
 
 def ask(opened: Callable[[], Store], work: Callable[..., Awaitable[None]], servers: int = 1) -> None:
@@ -141,33 +146,60 @@ def test_servers_beyond_the_bound_are_not_listed_and_follow_all_the_same(
     ask(opened, work)
 
 
-def test_what_is_told_at_once_is_bounded_and_documents_that_were_asked_for_come_first(
-    opened: Callable[[], Store],
-) -> None:
+def fill(request: pytest.FixtureRequest, opened: Callable[[], Store]) -> list[str]:
+    """Documents of twice what is told at once: their names."""
+    count = 2 * bounds.MOST_TOLD // bounds.LARGEST_DOCUMENT
+    names = [f"a{number}" for number in range(count)]
+
     async def work(store: Store) -> None:
         await spoken(store)
-        for number in range(bounds.MOST_TOLD // bounds.LARGEST_DOCUMENT + 3):
-            assert await store.swap(f"a{number}", 0, 1, b"x" * bounds.LARGEST_DOCUMENT) is None
+        for name in names if "postgres" not in request.node.name else ():
+            assert await store.swap(name, 0, 1, b"x" * bounds.LARGEST_DOCUMENT) is None
+
+    ask(opened, work)
+    if "postgres" in request.node.name:  # each swap is a commit
+        request.getfixturevalue("database").execute(
+            "INSERT INTO modelward_fleet.documents SELECT fleet, 'a' || number, 1, decode(repeat('00', 65536), 'hex')"
+            f" FROM modelward_fleet.fleets, generate_series(0, {count - 1}) AS number"
+            f" WHERE fleet = '{name_of(request)}'"
+        )
+    return names
+
+
+def test_what_is_told_at_once_is_bounded_and_documents_that_were_asked_for_come_first(
+    request: pytest.FixtureRequest, opened: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(valkey_store, "TIMEOUT_SECONDS", 20.0)  # the machine may be busy
+    names = fill(request, opened)
+
+    async def work(store: Store) -> None:
         assert await store.swap("model/m", 0, 7, b"mine") is None
         seen = await spoken(store, names=["model/m", "model/none", "model/m"])
         assert seen.documents is not None
         assert seen.documents["model/m"] == Document(7, b"mine")
         assert "model/none" not in seen.documents
-        assert sum(len(each.data) for each in seen.documents.values()) <= bounds.MOST_TOLD + bounds.LARGEST_DOCUMENT
-        names = [f"a{number}" for number in range(bounds.MOST_TOLD // bounds.LARGEST_DOCUMENT + 3)]
+        assert size_of(seen) <= bounds.MOST_TOLD + bounds.LARGEST_DOCUMENT
         seen = await spoken(store, names=names)
         assert seen.documents is not None
         assert seen.documents.keys() >= set(names), "of each it is told that it is there"
-        assert sum(len(each.data) for each in seen.documents.values()) <= bounds.MOST_TOLD + bounds.LARGEST_DOCUMENT
+        assert all(each.epoch == 1 for name, each in seen.documents.items() if name in names)
+        assert size_of(seen) <= bounds.MOST_TOLD + bounds.LARGEST_DOCUMENT
 
     ask(opened, work)
 
 
-def test_what_others_say_at_once_is_bounded(opened: Callable[[], Store]) -> None:
+def size_of(seen: Seen) -> int:
+    return sum(len(each.data) for each in (seen.documents or {}).values())
+
+
+def test_what_others_say_at_once_is_bounded(opened: Callable[[], Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(valkey_store, "TIMEOUT_SECONDS", 20.0)
+
     async def work(store: Store) -> None:
         for number in range(bounds.MOST_COUNTED // bounds.LARGEST_EVIDENCE + 3):
             await spoken(store, f"r{number}", evidence=b"x" * bounds.LARGEST_EVIDENCE, may_lead=False)
-        assert sum(len(each.data) for each in (await store.evidence()).values()) == bounds.MOST_COUNTED
+        size = sum(len(each.data) for each in (await store.evidence()).values())
+        assert bounds.MOST_COUNTED - bounds.LARGEST_EVIDENCE <= size <= bounds.MOST_COUNTED
 
     ask(opened, work)
 
