@@ -1,8 +1,9 @@
 """Where the tensors of observed requests lie in their bytes: found in one walk over each, for a whole batch at a time."""
 from libc.stdint cimport int64_t, uint32_t, uint8_t
 
+from modelward_native.outputs.class_scores cimport mw_declared_output
 from modelward_native.request.oip cimport mw_scan
-from modelward_native.request.tensor cimport MW_MAX_TENSORS, mw_dtype, mw_dtype_of, mw_span
+from modelward_native.request.tensor cimport MW_MAX_TENSORS, mw_dtype_of, mw_span
 
 cdef extern from "tensor_places.h" nogil:
     enum:
@@ -14,13 +15,9 @@ cdef extern from "tensor_places.h" nogil:
         int64_t width
         int64_t size
 
-    ctypedef struct mw_placed_tensor:
-        mw_span name
-        mw_dtype dtype
-
-    void mw_place_inputs(mw_span message, const mw_placed_tensor *, uint32_t count, int batched, int64_t rows, mw_tensor_place *)
+    void mw_place_inputs(mw_span message, const mw_declared_output *, uint32_t count, int batched, int64_t rows, mw_tensor_place *)
     void mw_place_outputs(
-        mw_span message, const mw_placed_tensor *, uint32_t count, int batched, int64_t rows, mw_scan *, mw_tensor_place *)
+        mw_span message, const mw_declared_output *, uint32_t count, int batched, int64_t rows, mw_scan *, mw_tensor_place *)
 
 NONE, OTHERWISE = <int>MW_PLACE_NONE, <int>MW_PLACE_OTHERWISE
 
@@ -43,7 +40,7 @@ cdef class Places:
     cdef list names
     cdef uint32_t count
     cdef bint outputs, batched
-    cdef mw_placed_tensor[<int>MW_MAX_TENSORS] declared
+    cdef mw_declared_output[<int>MW_MAX_TENSORS] declared
 
     def __init__(self, tensors, *, bint outputs, bint batched):
         cdef bytes datatype

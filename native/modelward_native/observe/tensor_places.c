@@ -1,5 +1,6 @@
 #include "tensor_places.h"
 
+#include "output_index.h"
 #include "record.h"
 
 static const mw_tensor_place NONE = {MW_PLACE_NONE, 0, 0}, OTHERWISE = {MW_PLACE_OTHERWISE, 0, 0};
@@ -20,7 +21,7 @@ static mw_tensor_place place_of(mw_span raw, mw_dtype dtype, const int64_t *shap
     return (mw_tensor_place){begin, elements / rows, (int64_t)raw.size};
 }
 
-void mw_place_inputs(mw_span message, const mw_placed_tensor *declared, uint32_t count, int batched, int64_t rows,
+void mw_place_inputs(mw_span message, const mw_declared_output *declared, uint32_t count, int batched, int64_t rows,
                      mw_tensor_place *to) {
     size_t at = 0;
     all(to, count, NONE);
@@ -47,17 +48,7 @@ otherwise:
     all(to, count, OTHERWISE);
 }
 
-static int same_text(mw_span a, mw_span b) { return a.size == b.size && (!a.size || !memcmp(a.data, b.data, a.size)); }
-
-/* Which of the names it is, looked for at the likely place first; `count` for none. */
-static uint32_t declared_as(mw_span name, const mw_placed_tensor *declared, uint32_t count, uint32_t likely) {
-    if (likely < count && same_text(declared[likely].name, name)) return likely;
-    uint32_t i = 0;
-    while (i < count && !same_text(declared[i].name, name)) i++;
-    return i;
-}
-
-void mw_place_outputs(mw_span message, const mw_placed_tensor *declared, uint32_t count, int batched, int64_t rows,
+void mw_place_outputs(mw_span message, const mw_declared_output *declared, uint32_t count, int batched, int64_t rows,
                       mw_scan *scan, mw_tensor_place *to) {
     uint8_t seen[MW_MAX_TENSORS] = {0};
     uint32_t next = 0;
@@ -70,7 +61,7 @@ void mw_place_outputs(mw_span message, const mw_placed_tensor *declared, uint32_
     if (scan->raws && scan->raws != scan->inputs) return;
     for (uint32_t i = 0; i < scan->inputs; i++) {
         const mw_scan_input *tensor = &scan->input[i];
-        const uint32_t k = declared_as(tensor->name, declared, count, next);
+        const uint32_t k = mw_output_index(tensor->name, declared, count, next);
         if (k == count) continue;
         next = k + 1;
         if (seen[k]++) { /* twice in the answer: it is not known which counts */

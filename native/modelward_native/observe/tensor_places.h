@@ -2,7 +2,7 @@
 #ifndef MODELWARD_TENSOR_PLACES_H
 #define MODELWARD_TENSOR_PLACES_H
 
-#include "oip.h"
+#include "find_outputs.h"
 
 enum {
     MW_PLACE_NONE = -1,      /* the request has no such tensor, or one with other rows than it says itself */
@@ -15,18 +15,13 @@ typedef struct {
     int64_t size;  /* bytes of all rows */
 } mw_tensor_place;
 
-typedef struct {
-    mw_span name;
-    mw_dtype dtype;
-} mw_placed_tensor;
-
-/* Fills to[i] for each of the declared tensors, at most MW_MAX_TENSORS, which all have so many rows. BYTES elements are
+/* Fills to[i] for each of the declared tensors, of any datatype, at most MW_MAX_TENSORS, which all have so many rows. BYTES elements are
  * valid where a place is told. Inputs as observe/writer.pyx leaves them; what a worker has half written is OTHERWISE. */
-void mw_place_inputs(mw_span message, const mw_placed_tensor *declared, uint32_t count, int batched, int64_t rows,
+void mw_place_inputs(mw_span message, const mw_declared_output *declared, uint32_t count, int batched, int64_t rows,
                      mw_tensor_place *to);
 
 /* The same of a ModelInferResponse. scan: room for one. */
-void mw_place_outputs(mw_span message, const mw_placed_tensor *declared, uint32_t count, int batched, int64_t rows,
+void mw_place_outputs(mw_span message, const mw_declared_output *declared, uint32_t count, int batched, int64_t rows,
                       mw_scan *scan, mw_tensor_place *to);
 
 #endif

@@ -1,10 +1,7 @@
 #include "find_outputs.h"
 
 #include "oip_parameter.h"
-
-static int same(mw_span a, mw_span b) {
-    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}
+#include "output_index.h"
 
 /* The elements of a tensor with typed contents of one kind: NULL where they are not those of one packed field. */
 static const uint8_t *packed_elements(mw_span tensor, uint32_t kind, size_t size) {
@@ -54,8 +51,8 @@ static void take_tensor(const mw_scan_input *tensor, const mw_declared_output *d
     found->state = MW_OUTPUT_UNREADABLE;
     int64_t elements = mw_oip_elements(tensor->shape, tensor->rank);
     if (elements < 0 || tensor->shared_memory) return;
-    if (!same(tensor->datatype,
-              (mw_span){(const uint8_t *)mw_dtype_name(declared->dtype), strlen(mw_dtype_name(declared->dtype))}))
+    if (!mw_same_text(tensor->datatype, (mw_span){(const uint8_t *)mw_dtype_name(declared->dtype),
+                                                  strlen(mw_dtype_name(declared->dtype))}))
         return;
     found->rank = tensor->rank;
     memcpy(found->shape, tensor->shape, tensor->rank * sizeof tensor->shape[0]);
@@ -64,14 +61,6 @@ static void take_tensor(const mw_scan_input *tensor, const mw_declared_output *d
     found->in_spare = 0;
     if (tensor->contents_kinds && !take_contents(tensor, declared->dtype, found, spare)) return;
     found->state = MW_OUTPUT_FOUND;
-}
-
-/* Which of the names it is, looked for at the likely place first; `count` for none. */
-static uint32_t index_of(mw_span name, const mw_declared_output *declared, uint32_t count, uint32_t likely) {
-    if (likely < count && same(declared[likely].name, name)) return likely;
-    uint32_t i = 0;
-    while (i < count && !same(declared[i].name, name)) i++;
-    return i;
 }
 
 /* The name that a tensor begins with, where it begins with one; the cursor is then behind it. */
@@ -133,13 +122,13 @@ int mw_find_outputs(uint8_t *message, size_t size, const mw_declared_output *dec
             mw_cursor rest = mw_cursor_over(field);
             uint32_t i = count;
             int is_first = first_name(&rest, &name);
-            if (is_first) i = index_of(name, declared, count, next);
+            if (is_first) i = mw_output_index(name, declared, count, next);
             if (i < count && found[i].state == MW_OUTPUT_ABSENT && take_plain(rest, &declared[i], &found[i])) {
                 place[i] = tensors;
                 next = i + 1;
             } else if (i < count || !is_first) {
                 if (mw_oip_scan_tensor(field, &tensor) != MW_SCAN_OK) goto malformed;
-                i = index_of(tensor.name, declared, count, next); /* the last name of several counts */
+                i = mw_output_index(tensor.name, declared, count, next); /* the last name of several counts */
                 if (i < count) {
                     int again = found[i].state != MW_OUTPUT_ABSENT;
                     take_tensor(&tensor, &declared[i], &found[i], spare);
