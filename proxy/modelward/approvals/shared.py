@@ -25,6 +25,7 @@ from modelward.fleet.namesake import Namesake
 from modelward.fleet.record import Malformed
 from modelward.fleet.store import KEPT_SECONDS, Document, StoreError
 from modelward.problem import Problem, ProblemsFound
+from modelward.promotion import epochs
 from modelward.records import Struct, read, written
 
 UNTOLD = "proposals.untold.json"
@@ -229,7 +230,7 @@ class SharedBook:
         return encoded(book, self._next_line)
 
     async def _swap(self, data: bytes) -> Document | None:
-        self._next = max(self._base, self._epoch) + 1
+        self._next = epochs.following(epochs.latest(self._base, self._epoch))
         return await self._member.put(NAME, self._base, self._next, data)
 
     def _told(self, book: Book, data: bytes) -> None:
@@ -258,11 +259,12 @@ class SharedBook:
         self._base_line = line
         if self._joins:
             self._leave_behind()
-        goes_on = line == self._line and document.epoch > self._epoch - (not self._data)
+        is_later = epochs.ahead(document.epoch, self._epoch) or (document.epoch == self._epoch and not self._data)
+        goes_on = line == self._line and is_later
         both = book if goes_on or not self._line else joined(book, self._theirs)
         self._behind = both != book
         if not self._behind:
-            self._epoch, self._line, self._data = max(document.epoch, self._epoch), line, document.data
+            self._epoch, self._line, self._data = epochs.latest(self._epoch, document.epoch), line, document.data
         self._adopt(both)
         if self.book == book:
             self._untold.clear()

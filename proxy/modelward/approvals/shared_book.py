@@ -13,7 +13,7 @@ from msgspec import structs
 from modelward.approvals.book import ALONE, MOST_ENDED, Book, refusal
 from modelward.approvals.objections import MOST_CLAIMS, Objections
 from modelward.approvals.proposal import Ask, Proposal
-from modelward.fleet.record import Malformed
+from modelward.fleet.record import LARGEST_TIME, Malformed
 from modelward.fleet.store import LARGEST_DOCUMENT
 from modelward.records import read, written
 
@@ -62,8 +62,9 @@ def decoded(data: bytes) -> tuple[Book, str]:
     if any(number > book.last for number in numbers if number < ALONE):
         raise Malformed("a proposal is newer than the last one")
     for each in book.proposals:
-        approved = [approval.at for approval in each.approvals]
-        if not all(map(isfinite, (each.at, each.since, each.expires, *approved, each.ask.parameters.seconds))):
+        approved = [approval.at for approval in (*each.approvals, each.reviewed) if approval is not None]
+        times = (each.at, each.since, each.expires, *approved)
+        if not (all(0 <= at <= LARGEST_TIME for at in times) and isfinite(each.ask.parameters.seconds)):
             raise Malformed("a time is out of range")
     return book, line.decode()
 

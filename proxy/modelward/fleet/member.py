@@ -28,8 +28,20 @@ from modelward.fleet.note import encoded as note_of
 from modelward.fleet.once import OnceAMinute
 from modelward.fleet.part import Part
 from modelward.fleet.promotions import Promotions
-from modelward.fleet.record import MODEL, Malformed, Record, Records, applied, decoded, is_newer, record_of, records
+from modelward.fleet.record import (
+    MODEL,
+    Malformed,
+    Record,
+    Records,
+    applied,
+    decoded,
+    is_newer,
+    record_of,
+    records,
+    tell_of_a_jump,
+)
 from modelward.fleet.store import LEASE_SECONDS, Document, Store, StoreError, Told
+from modelward.fleet.telling import overtaken, tell
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion import epochs
 from modelward.promotion.state import Event, Promotion, State
@@ -85,7 +97,8 @@ class Member:
         self._paired = -inf
         self._heard = -inf  # monotonic seconds, as all of these
         self.unanswered = 0
-        self._say = OnceAMinute(log).say
+        self._once = OnceAMinute(log)
+        self._say = self._once.say
         self._wake = asyncio.Event()
         self.speaking = asyncio.Lock()
         self._over = False
@@ -135,7 +148,7 @@ class Member:
         document = self._documents.get(MODEL + model)
         if known is not None and is_newer(known.promotion, mine):
             self._wake.set()
-            raise _overtaken(model, known)
+            raise overtaken(model, known)
         before = document.epoch if document is not None else 0
         epoch = epochs.following(epochs.latest(after.epoch, mine.epoch if mine is not None else 0))
         epoch = epochs.after(before, epoch)
@@ -150,7 +163,7 @@ class Member:
                 [Problem(what, f"model {model}", how="Look at modelward status in a moment")]
             ) from error
         if there is not None:
-            raise _overtaken(model, there)
+            raise overtaken(model, there)
         return agreed
 
     def told(self, model: str) -> None:
@@ -275,6 +288,9 @@ class Member:
         self._heard = time.monotonic()
         self.namesake.look(seen.said)
         self.leader = seen.leader
+        if seen.endless:
+            text = "the lease of %.64s had no end in the store: it ends in %g s now, and another server leads then"
+            self._say("lease", logging.ERROR, text, seen.leader, LEASE_SECONDS)
         if seen.documents is not None:
             self._documents = {**seen.documents}
             self._revision = seen.revision
@@ -292,13 +308,8 @@ class Member:
             return
         self._models = self._known()
         self._records = records(self._documents, self._models)
-        for model, why in self._records.bad.items():
-            self.counts["malformed"] += 1
-            text = "the store's record of model %s is none: %s; what is served stays"
-            self._say("record", logging.ERROR, text, model, why)
-        for model in self._records.elsewhere if self.serves else ():
-            text = "model %s is promoted in the fleet and not known here: this server does not lead"
-            self._say("elsewhere", logging.WARNING, text, model)
+        self.counts["malformed"] += len(self._records.bad)
+        self._records.tell(self._say, leads=self.serves)
 
     def _size(self, model: str) -> int:
         """Bytes that the state grows by at most, where the record in the store is followed."""
@@ -320,7 +331,7 @@ class Member:
         for model, record in [*self._records.of.items()]:
             if applied(state, model, record) == state:
                 continue
-            self._tell_of_a_jump(model, state.promotions.get(model), record.promotion)
+            tell_of_a_jump(self._say, model, state.promotions.get(model), record.promotion)
             if self._size(model) > self._promotions.store.room:
                 text = "the fleet's record of model %s is not followed: the state would be too long to be read again"
                 self._say("room", logging.ERROR, text, model)
@@ -333,15 +344,10 @@ class Member:
                 continue  # it is malformed, perhaps only to this release
             mine = state.promotions.get(model)
             if known is None or is_newer(mine, known.promotion):
-                await self._push(model, state)
+                await tell(f"model {model}", self._push(model, state), self._once)
         self._own.clear()
         for part in self.parts if self.serves else ():
-            await self._reconcile_part(part)
-
-    def _tell_of_a_jump(self, model: str, mine: Promotion | None, theirs: Promotion | None) -> None:
-        if mine is not None and theirs is not None and epochs.ahead(theirs.epoch, mine.epoch or 1) > epochs.NEAR:
-            text = "the fleet's record of model %s has gone from epoch %d to %d: see who else writes to its store"
-            self._say("jump", logging.ERROR, text, model, mine.epoch, theirs.epoch)
+            await tell(part.name, self._reconcile_part(part), self._once)
 
     async def _reconcile_part(self, part: Part) -> None:
         document = self._documents.get(part.name)
@@ -390,10 +396,3 @@ def _numbered(state: State, model: str, mine: Promotion, numbered: Promotion) ->
     if state.promotions.get(model) != mine:
         return state
     return structs.replace(state, promotions={**state.promotions, model: numbered})
-
-
-def _overtaken(model: str, there: Record) -> ProblemsFound:
-    promotion = there.promotion
-    now = f"version {promotion.version} is at {promotion.words}" if promotion is not None else "its record has changed"
-    what = f"another server of the fleet was first: {now}"
-    return ProblemsFound([Problem(what, f"model {model}", how="Look at modelward status, and ask again")])

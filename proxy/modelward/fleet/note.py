@@ -15,6 +15,7 @@ MOST_MODELS = 32
 LONGEST = 200
 
 Word = Annotated[str, Meta(max_length=LONGEST)]
+Name = Annotated[str, Meta(max_length=256)]
 Number = Annotated[int, Meta(ge=0, le=1 << 53)]
 
 
@@ -41,7 +42,7 @@ class Note(Struct, frozen=True, kw_only=True):
     uptime: Annotated[float, Meta(ge=0, le=1e12)] = 0.0
     lost: Number = 0
     name_taken: bool = False
-    models: Mapping[str, OfModel] = {}
+    models: Annotated[Mapping[Name, OfModel], Meta(max_length=MOST_MODELS)] = {}
     more: Number = 0
     """Models that are promoted and did not fit."""
 

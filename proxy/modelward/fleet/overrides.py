@@ -6,7 +6,6 @@ bring it back.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
@@ -14,12 +13,18 @@ from msgspec import Meta, structs
 
 from modelward.config.rate_limit import LARGEST_BURST, Limit, default_burst
 from modelward.config.units import parse_backend_time, parse_duration, parse_rate
-from modelward.fleet.record import Malformed
+from modelward.fleet.record import LARGEST_TIME, Malformed
 from modelward.fleet.store import LARGEST_DOCUMENT
 from modelward.records import Struct, read, written
 
 NAME = "overrides"
 MOST = 128
+LONGEST_SECONDS = 7 * 86400.0
+"""That an override may be set for (modelward.admin)."""
+AHEAD_SECONDS = 86400.0
+"""A word that was said later than that from now, by this server's clock, is none."""
+STEP_SECONDS = 1e-3
+"""By which a word is later than the one that it takes the place of, where the clock of who said that is ahead."""
 LONGEST = 1000
 
 Text = Annotated[str, Meta(max_length=LONGEST)]
@@ -95,9 +100,23 @@ class Entries(Struct, frozen=True, kw_only=True):
 Known = Mapping[Key, Entry]
 
 
+def believable(known: Known, now: float) -> dict[Key, Entry]:
+    """Without what holds for longer than an operator may say, or was said later than now by more than clocks differ."""
+    latest = now + AHEAD_SECONDS
+    return {
+        key: each for key, each in known.items() if each.at <= latest and each.remembered <= latest + LONGEST_SECONDS
+    }
+
+
+def said(entry: Entry, before: Entry | None, now: float) -> Entry:
+    """A word that is said now. before: the one that it takes the place of, which the clock of another server may have
+    put later than now: it counts for less all the same."""
+    return structs.replace(entry, at=max(now, before.at + STEP_SECONDS) if before is not None else now)
+
+
 def encoded(known: Known) -> bytes:
     """Of as many as fit, those that end last first: the others end soon."""
-    entries = sorted(known.values(), key=lambda each: -each.until)[:MOST]
+    entries = sorted(known.values(), key=lambda each: (-each.until, each.key))[:MOST]
     while len(data := written(Entries(entries=tuple(entries)), defaults=False)) > LARGEST_DOCUMENT:
         entries = entries[: len(entries) // 2]
     return data
@@ -112,7 +131,8 @@ def decoded(data: bytes) -> dict[Key, Entry]:
     except ValueError as error:
         raise Malformed(str(error)) from error
     for each in entries:
-        if not (math.isfinite(each.at) and math.isfinite(each.remembered) and each.name.isprintable()):
+        in_time = all(0 <= at <= LARGEST_TIME for at in (each.at, each.until, each.stays))
+        if not (in_time and each.name.isprintable()):
             raise Malformed("an entry is out of range")
         if (each.kind == "breaker") != bool(each.state) or (each.kind == "breaker") == (each.limit is not None):
             raise Malformed("an entry is of nothing")

@@ -27,6 +27,7 @@ from modelward.fleet.store import (
     MOST_TOLD,
     TIMEOUT_SECONDS,
     Document,
+    NotTaken,
     Seen,
     StoreError,
     Told,
@@ -89,6 +90,13 @@ class PostgresStore:
                 {"fleet": self._fleet, "replica": replica, "note": note, "evidence": evidence},
             )
             said = bytes((cursor.fetchone() or [None])[0] or b"")
+            cursor.execute(
+                f"UPDATE {SCHEMA}.fleets SET until = clock_timestamp() + interval '{LEASE_SECONDS} seconds'"
+                f" WHERE fleet = %s AND leader <> ''"
+                f" AND until > clock_timestamp() + interval '{LEASE_SECONDS} seconds' RETURNING 1",
+                (self._fleet,),
+            )
+            endless = cursor.fetchone() is not None
             if may_lead:
                 cursor.execute(
                     f"UPDATE {SCHEMA}.fleets SET leader = %(identity)s,"
@@ -105,7 +113,7 @@ class PostgresStore:
             )
             found, leader = cursor.fetchone()
             if found == revision:
-                return Seen(found, leader, None, said)
+                return Seen(found, leader, None, said, endless)
             cursor.execute(
                 f"SELECT name, epoch, CASE WHEN octet_length(data) <= {LARGEST_DOCUMENT} AND size <= {MOST_TOLD}"
                 " THEN data ELSE '' END FROM (SELECT name, epoch, data, name = ANY(%(names)s) AS named,"
@@ -116,13 +124,13 @@ class PostgresStore:
                 {"fleet": self._fleet, "names": [*names]},
             )
             documents = {name: Document(epoch, bytes(data)) for name, epoch, data in cursor.fetchall()}
-            return Seen(found, leader, documents, said)
+            return Seen(found, leader, documents, said, endless)
 
         return await self._run(work)
 
     async def swap(self, name: str, before: int, epoch: int, data: bytes) -> Document | None:
         if len(data) > LARGEST_DOCUMENT:
-            raise StoreError(f"{name} has {len(data)} bytes, and a document at most {LARGEST_DOCUMENT}")
+            raise NotTaken(f"{name} has {len(data)} bytes, and a document at most {LARGEST_DOCUMENT}")
         values = {"fleet": self._fleet, "name": name, "before": before, "epoch": epoch, "data": data}
 
         def work(cursor: Any) -> Document | None:
@@ -150,7 +158,7 @@ class PostgresStore:
                 values,
             )
             if (there := cursor.fetchone()) is None and not before:
-                raise StoreError(f"it holds {MOST_DOCUMENTS} models already")
+                raise NotTaken(f"it holds {MOST_DOCUMENTS} documents already")
             return Document(there[0], bytes(there[1])) if there is not None else Document(0, b"")
 
         return await self._run(work)

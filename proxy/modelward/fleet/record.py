@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import logging
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from msgspec import structs
@@ -105,6 +106,14 @@ class Records:
     bad: Mapping[str, str] = field(default_factory=dict)
     elsewhere: tuple[str, ...] = ()
 
+    def tell(self, say: Callable[..., None], *, leads: bool) -> None:
+        """say: as OnceAMinute's. leads: the server would, were nothing promoted elsewhere."""
+        for model, why in self.bad.items():
+            say("record", logging.ERROR, "the store's record of model %s is none: %s; what is served stays", model, why)
+        for model in self.elsewhere if leads else ():
+            text = "model %s is promoted in the fleet and not known here: this server does not lead"
+            say("elsewhere", logging.WARNING, text, model)
+
 
 def records(documents: Mapping[str, Document], models: Collection[str]) -> Records:
     """models: that this server knows. Of others no more than MOST_ELSEWHERE are looked at, and none is kept."""
@@ -140,6 +149,13 @@ def is_newer(promotion: Promotion | None, than: Promotion | None) -> bool:
     if later := began or is_out or epoch:
         return later > 0
     return (-promotion.percent, written(promotion)) > (-than.percent, written(than))
+
+
+def tell_of_a_jump(say: Callable[..., None], model: str, mine: Promotion | None, theirs: Promotion | None) -> None:
+    """Where theirs is later by more than a fleet comes to. say: as OnceAMinute's."""
+    if mine is not None and theirs is not None and epochs.ahead(theirs.epoch, mine.epoch or 1) > epochs.NEAR:
+        text = "the fleet's record of model %s has gone from epoch %d to %d: see who else writes to its store"
+        say("jump", logging.ERROR, text, model, mine.epoch, theirs.epoch)
 
 
 def applied(state: State, model: str, record: Record) -> State:

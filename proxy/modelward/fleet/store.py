@@ -20,6 +20,7 @@ MOST_DOCUMENTS = 4096
 LARGEST_DOCUMENT = 64 << 10
 LONGEST_REPLICA = 64  # characters, as modelward.config.fleet has it
 LONGEST_DOCUMENT_NAME = 512  # bytes
+LONGEST_WHY = 300  # characters of what went wrong
 LARGEST_NOTE = 16 << 10  # what a server says of itself
 LARGEST_EVIDENCE = 1 << 20
 MOST_TOLD = 8 << 20
@@ -34,6 +35,10 @@ class StoreError(Exception):
         return super().__str__() or "no answer in time"
 
 
+class NotTaken(StoreError):
+    """The store answers, and does not take this document."""
+
+
 @dataclass(frozen=True)
 class Document:
     epoch: int
@@ -43,12 +48,14 @@ class Document:
 @dataclass(frozen=True)
 class Seen:
     """documents: None where they are those of the revision that was asked with. leader: a server, by its identity.
-    said: the note that was under this server's name before, empty for none."""
+    said: the note that was under this server's name before, empty for none. endless: the lease would not have ended in
+    time, and has an end now."""
 
     revision: str
     leader: str
     documents: Mapping[str, Document] | None
     said: bytes = b""
+    endless: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,14 @@ from modelward.fleet.store import (
     LEASE_SECONDS,
     LONGEST_DOCUMENT_NAME,
     LONGEST_REPLICA,
+    LONGEST_WHY,
     MOST_COUNTED,
     MOST_DOCUMENTS,
     MOST_REPLICAS,
     MOST_TOLD,
     TIMEOUT_SECONDS,
     Document,
+    NotTaken,
     Seen,
     StoreError,
     Told,
@@ -44,6 +46,11 @@ if redis.call('HEXISTS', KEYS[4], replica) == 1 or redis.call('HLEN', KEYS[4]) <
   else redis.call('HSET', KEYS[5], replica, stamp .. ARGV[4]) end
 end
 local leader = redis.call('GET', KEYS[3])
+local left, endless = redis.call('PTTL', KEYS[3]), ''
+if leader and (left < 0 or left > {int(1000 * LEASE_SECONDS)}) then
+  redis.call('PEXPIRE', KEYS[3], {int(1000 * LEASE_SECONDS)})
+  endless = '1'
+end
 if ARGV[6] == '1' and (not leader or leader == identity) then
   redis.call('SET', KEYS[3], identity, 'PX', {int(1000 * LEASE_SECONDS)})
   leader = identity
@@ -56,8 +63,8 @@ if not revision then
   revision = c[1] .. '.' .. c[2]
   redis.call('SET', KEYS[2], revision)
 end
-if revision == ARGV[5] then return {{revision, leader or '', said, '='}} end
-local told, size, named = {{revision, leader or '', said, '!'}}, 0, {{}}
+if revision == ARGV[5] then return {{revision, leader or '', said, '=', endless}} end
+local told, size, named = {{revision, leader or '', said, '!', endless}}, 0, {{}}
 local function tell(name, data)
   data = string.sub(data, 1, {LARGEST_DOCUMENT + 32})
   size = size + #name + #data
@@ -139,16 +146,16 @@ class ValkeyStore:
     ) -> Seen:
         own = (replica, identity, note, evidence, revision, int(may_lead))
         told = await self._call(EXCHANGE, self._keys, *own, *names)
-        if not isinstance(told, list) or len(told) < 4 or not all(isinstance(each, bytes) for each in told):
+        if not isinstance(told, list) or len(told) < 5 or not all(isinstance(each, bytes) for each in told):
             raise await self._strange()
-        found, leader, said, kind, *all_ = told
+        found, leader, said, kind, endless, *all_ = told
         pairs = zip(all_[::2], all_[1::2], strict=False)
         documents = {_text(name): _document(data) for name, data in pairs}
-        return Seen(_text(found), _text(leader), None if kind == b"=" else documents, said)
+        return Seen(_text(found), _text(leader), None if kind == b"=" else documents, said, bool(endless))
 
     async def swap(self, name: str, before: int, epoch: int, data: bytes) -> Document | None:
         if len(data) > LARGEST_DOCUMENT:
-            raise StoreError(f"{name} has {len(data)} bytes, and a document at most {LARGEST_DOCUMENT}")
+            raise NotTaken(f"{name} has {len(data)} bytes, and a document at most {LARGEST_DOCUMENT}")
         told = await self._call(SWAP, self._keys, name, before, b"%d %b" % (epoch, data), f"{epoch} {name}")
         match told:
             case [0, _]:
@@ -156,7 +163,7 @@ class ValkeyStore:
             case [1, bytes(there)]:
                 return _document(there)
             case [2, _]:
-                raise StoreError(f"it holds {MOST_DOCUMENTS} models already")
+                raise NotTaken(f"it holds {MOST_DOCUMENTS} documents already")
         raise await self._strange()
 
     async def notes(self) -> Mapping[str, Told]:
@@ -178,19 +185,23 @@ class ValkeyStore:
         if not isinstance(told, list) or len(told) % 3 or not all(isinstance(each, bytes) for each in told):
             raise await self._strange()
         each = zip(told[::3], told[1::3], told[2::3], strict=True)
-        return {_text(name): Told(int(age) / 1000, data) for name, age, data in each}
+        try:
+            return {_text(name): Told(int(age) / 1000, data) for name, age, data in each}
+        except (ValueError, OverflowError):
+            raise await self._strange() from None
 
     async def _call(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:
-        from redis.exceptions import RedisError  # noqa: PLC0415 - an extra
-
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 if self._client is None:
                     self._client = _client(self._settings)
                 return await self._client.register_script(script)(keys=keys, args=arguments)
-        except (RedisError, OSError, TimeoutError, ValueError) as error:
+        except TimeoutError as error:
             await self.close()
-            raise StoreError("" if isinstance(error, TimeoutError) else str(error)) from error
+            raise StoreError("no answer in time") from error
+        except Exception as error:  # noqa: BLE001 - the client fails in many ways at answers that are none
+            await self.close()
+            raise StoreError(_why(error)) from None
         except asyncio.CancelledError:
             await self.close()
             raise
@@ -211,6 +222,10 @@ def _client(settings: Fleet) -> Redis:
     return Redis.from_url(
         settings.url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, **options
     )
+
+
+def _why(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:LONGEST_WHY]
 
 
 def _document(data: bytes) -> Document:

@@ -11,7 +11,8 @@ from msgspec import structs
 from modelward.admin.operator import NotNow
 from modelward.audit.record import automatic
 from modelward.audit.recorder import Recorder
-from modelward.fleet.overrides import NAME, Entry, Key, OfLimit, decoded, encoded, joined, later
+from modelward.fleet.once import OnceAMinute
+from modelward.fleet.overrides import NAME, Entry, Key, OfLimit, believable, decoded, encoded, joined, later, said
 from modelward.limits.temporary import TemporaryLimit
 from modelward.supervisor.breaker_overrides import BreakerOverrides
 from modelward.supervisor.temporary_limits import TemporaryLimits
@@ -37,6 +38,7 @@ class SharedOverrides:
         self._breakers = breakers
         self._trail = trail
         self._clock = clock
+        self._tell = OnceAMinute(log).say
         self._known: dict[Key, Entry] = {}  # with those that were ended
         self._seen: dict[Key, Entry] = {}  # that held here at the last look
 
@@ -45,16 +47,20 @@ class SharedOverrides:
         now, held = self._clock(), self._held()
         for key, entry in held.items():
             if not entry.is_as(self._seen.get(key)):
-                self._said(structs.replace(entry, at=now))
+                self._said(entry)
         for key, entry in self._seen.items():
             if key not in held and entry.until > now:
-                self._said(structs.replace(entry, at=now, ended=True))
+                self._said(structs.replace(entry, ended=True))
         self._seen = held
 
     async def reconcile(self, data: bytes | None) -> bytes | None:
         """Obeys what others have said later; what is to be in the store, None where that is there. Raises Malformed."""
         self.look()
-        theirs = decoded(data) if data is not None else {}
+        there = decoded(data) if data is not None else {}
+        theirs = believable(there, self._clock())
+        if len(theirs) < len(there):
+            text = "%d overrides of the fleet are from the future, or hold for longer than any may: see the clocks"
+            self._tell("overrides", logging.ERROR, text, len(there) - len(theirs))
         self._known = joined(self._known, theirs, self._clock())
         for key, entry in self._known.items():
             here = self._seen.get(key)
@@ -62,10 +68,14 @@ class SharedOverrides:
             if (here is not None) if over else not entry.is_as(here):
                 await self._follow(structs.replace(entry, ended=over))
         self._seen = self._held()
-        return encoded(self._known) if self._known != theirs else None
+        if self._known == theirs:
+            return None
+        data = encoded(self._known)  # of as many as fit, which others may have written already
+        return data if decoded(data) != theirs else None
 
     def _said(self, entry: Entry) -> None:
-        self._known[entry.key] = later(entry, self._known.get(entry.key))
+        before = self._known.get(entry.key)
+        self._known[entry.key] = later(said(entry, before, self._clock()), before)
 
     async def _follow(self, entry: Entry) -> None:
         try:

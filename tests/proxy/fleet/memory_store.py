@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
 from modelward.fleet.store import (
     KEPT_SECONDS,
@@ -35,6 +36,9 @@ class MemoryStore:
         self.documents, self._said, self._leader = {}, {}, ""
         self._revision += 1000
 
+    def lead_for_ever(self, identity: str) -> None:
+        self._leader, self._until = identity, inf
+
     def changed(self) -> None:
         """Somebody else has written into it."""
         self._revision += 1
@@ -55,13 +59,16 @@ class MemoryStore:
         if replica in self._said or len(self._said) < MOST_REPLICAS:
             self._said[replica] = self.now, note, evidence
         free = not self._leader or self._until <= self.now
+        endless = not free and self._until > self.now + LEASE_SECONDS
+        if endless:
+            self._until = self.now + LEASE_SECONDS
         if may_lead and (free or self._leader == identity):
             self._leader, self._until = identity, self.now + LEASE_SECONDS
         elif self._leader == identity:
             self._leader = ""
         leader = self._leader if self._until > self.now else ""
         documents = None if revision == str(self._revision) else self._documents(names)
-        return Seen(str(self._revision), leader, documents, said)
+        return Seen(str(self._revision), leader, documents, said, endless)
 
     def _documents(self, names: Sequence[str]) -> dict[str, Document]:
         told: dict[str, Document] = {}

@@ -16,7 +16,7 @@ from modelward.config.schema import Config
 from modelward.fleet.key import KeptKey
 from modelward.fleet.member import PAIRS_SECONDS, Member
 from modelward.fleet.record import MODEL, Malformed
-from modelward.fleet.store import LEASE_SECONDS, Document
+from modelward.fleet.store import LEASE_SECONDS, Document, NotTaken
 from modelward.models.facts import Facts
 from modelward.problem import ProblemsFound
 from modelward.promotion import epochs
@@ -472,6 +472,68 @@ async def test_a_record_that_jumps_ahead_is_told(tmp_path: Path, caplog: pytest.
     await _written(store, json.dumps(record).encode())
     await rounds(*servers)
     assert "see who else writes to its store" in caplog.text
+
+
+@on_a_loop
+async def test_a_lease_without_an_end_is_over_after_the_longest_one_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore()
+    servers = await three(store, tmp_path)
+    store.lead_for_ever("nobody/1")
+    await rounds(*servers)
+    assert not any(each.member.leads for each in servers)
+    assert "the lease of nobody/1 had no end in the store" in caplog.text
+    store.now += LEASE_SECONDS
+    await rounds(*servers)
+    assert [each.member.leads for each in servers] == [True, False, False]
+
+
+class Full(MemoryStore):
+    """It takes no document of one name."""
+
+    refused = ""
+
+    async def swap(self, name: str, before: int, epoch: int, data: bytes) -> Document | None:
+        if name == self.refused:
+            raise NotTaken("it is full")
+        return await super().swap(name, before, epoch, data)
+
+
+@on_a_loop
+async def test_a_document_that_the_store_does_not_take_is_told_and_keeps_none_of_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Full()
+    server = (await three(store, tmp_path))[0]
+    words = Words(b"long")
+    server.member.parts.append(words)
+    await server.promoter.promote(wanted(50, 100))
+    store.refused = MODEL + "m"
+    await server.promoter.rollback("m")
+    await rounds(server, count=3)
+    assert store.documents["words"].data == b"long"
+    assert caplog.text.count("the store does not take what this server has of model m: it is full") == 1
+    assert server.member.up
+    store.refused = ""
+    server.promoter.fleet.told("m")
+    await rounds(server)
+    assert b"rolled back" in store.documents[MODEL + "m"].data
+
+
+@on_a_loop
+async def test_many_malformed_records_are_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store, names = MemoryStore(), [f"m{number}" for number in range(1500)]
+    for name in names:
+        store.documents[MODEL + name] = Document(1, b"{")
+    server = One(store, tmp_path, "a")
+    server.served.config = Config.model_validate({"models": {name: {} for name in names}})
+    with caplog.at_level(logging.ERROR):
+        await server.member.start()
+        store.changed()
+        await rounds(server)
+    assert caplog.text.count("is none") == 1
+    assert server.member.counts["malformed"] == 3000
 
 
 @on_a_loop

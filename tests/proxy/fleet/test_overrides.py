@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward.config.rate_limit import Limit
-from modelward.fleet.overrides import MOST, Entry, OfLimit, decoded, encoded, joined
+from modelward.fleet.overrides import MOST, Entry, OfLimit, believable, decoded, encoded, joined, said
 from modelward.fleet.record import Malformed
 
 LIMIT = OfLimit(rate="1/h", burst=1)
@@ -76,6 +76,9 @@ def test_no_more_are_written_than_are_read() -> None:
         {"kind": "model", "name": "m\n", "until": 5.0, "limit": {"rate": "1/h", "burst": 1}},
         {"kind": "model", "name": "m" * 2000, "until": 5.0, "limit": {"rate": "1/h", "burst": 1}},
         {"kind": "other", "name": "m", "until": 5.0},
+        {"kind": "model", "name": "m", "until": 1e300, "limit": {"rate": "1/h", "burst": 1}},
+        {"kind": "model", "name": "m", "until": 5.0, "at": 1e300, "limit": {"rate": "1/h", "burst": 1}},
+        {"kind": "model", "name": "m", "until": 5.0, "stays": -1, "limit": {"rate": "1/h", "burst": 1}},
     ],
 )
 def test_an_entry_of_nothing_is_refused(entry: dict[str, object]) -> None:
@@ -118,3 +121,18 @@ def test_what_holds_after_a_limit_was_heard_is_that_limit(text: str) -> None:
 def test_any_bytes_are_entries_or_refused(data: bytes) -> None:
     with contextlib.suppress(Malformed):
         decoded(data)
+
+
+@pytest.mark.parametrize(("at", "until", "holds"), [(0.0, 600.0, True), (9e4, 9e4 + 600, False), (0.0, 1e6, False)])
+def test_a_word_from_the_future_or_for_longer_than_any_may_hold_is_none(
+    at: float, until: float, *, holds: bool
+) -> None:
+    now = 1e9
+    entry = limit(at=now + at, until=now + until)
+    assert (believable({entry.key: entry}, now) == {entry.key: entry}) is holds
+
+
+def test_what_is_said_now_is_later_than_what_it_takes_the_place_of_whatever_the_clocks() -> None:
+    ahead = limit(at=5000.0)
+    assert said(limit(), ahead, 1000.0).at > ahead.at
+    assert said(limit(), limit(at=5.0), 1000.0).at == said(limit(), None, 1000.0).at == 1000.0

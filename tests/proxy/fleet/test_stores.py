@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,100 @@ def test_a_store_that_is_not_there_or_silent_is_an_error_in_time(tmp_path: Path)
             problem = asyncio.run(unreachable(Fleet(url=url)))
             assert problem is not None
             assert problem.what.partition(" cannot be reached: ")[2].strip(), "why is said"
+
+
+class Garbage:
+    """A store that answers everything with the same bytes."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection = self._listener.accept()[0]
+                threading.Thread(target=self._answer_all, args=(connection,), daemon=True).start()
+
+    def _answer_all(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            while connection.recv(1 << 16):
+                connection.sendall(self._answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"*1\r\n" * 50_000, b":" + b"9" * 5000 + b"\r\n", b"+OK\r\n" * 10, b"\0\xff\r\n", b"-\r\n",
+     b"*3\r\n$1\r\na\r\n$5000\r\n" + b"9" * 5000 + b"\r\n$1\r\nx\r\n"],
+)  # fmt: skip
+def test_answers_of_garbage_are_an_error_of_the_store_in_a_line(answer: bytes) -> None:
+    async def work(store: Store) -> None:
+        for call in (lambda: spoken(store), store.notes, lambda: store.swap("model/m", 0, 1, b"first")):
+            with pytest.raises(StoreError) as raised:
+                await call()
+            assert 0 < len(str(raised.value)) <= bounds.LONGEST_WHY
+            assert "\n" not in str(raised.value)
+
+    with contextlib.closing(Garbage(answer)) as garbage:
+        ask(lambda: open_store(Fleet(url=garbage.url)), work)
+
+
+def test_a_store_that_hangs_says_that_there_was_no_answer_in_time() -> None:
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        problem = asyncio.run(unreachable(Fleet(url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")))
+        assert problem is not None
+        assert problem.what.endswith("cannot be reached: no answer in time")
+
+
+def test_a_lease_without_an_end_in_valkey_gets_one_and_is_told(valkey: stores.Store) -> None:
+    from redis import Redis  # noqa: PLC0415
+
+    client = Redis.from_url(valkey.url)
+    client.flushall()
+
+    async def work(store: Store) -> None:
+        for longest in (None, 3600):
+            client.set("{modelward}:fleet:leader", "nobody", ex=longest)
+            seen = await spoken(store)
+            assert (seen.leader, seen.endless) == ("nobody", True)
+            assert 0 < client.pttl("{modelward}:fleet:leader") <= 1000 * bounds.LEASE_SECONDS
+            assert not (await spoken(store)).endless
+
+    ask(lambda: open_store(Fleet(url=valkey.url)), work)
+    client.close()
+
+
+def test_a_lease_without_an_end_in_a_database_gets_one_and_is_told(database: postgres.Server) -> None:
+    async def work(store: Store) -> None:
+        await spoken(store, may_lead=False)
+        database.execute(
+            "UPDATE modelward_fleet.fleets SET leader = 'nobody', until = 'infinity' WHERE fleet = 'endless'"
+        )
+        assert (await spoken(store)).endless
+        left = (
+            "SELECT extract(epoch FROM until - clock_timestamp()) FROM modelward_fleet.fleets WHERE fleet = 'endless'"
+        )
+        assert float(database.execute(left)[0][0]) <= bounds.LEASE_SECONDS
+        assert not (await spoken(store)).endless
+
+    ask(lambda: open_store(Fleet(url=database.url(), name="endless")), work)
+
+
+def test_a_server_that_was_seen_at_no_time_is_forgotten(database: postgres.Server) -> None:
+    async def work(store: Store) -> None:
+        await spoken(store, "a")
+        for at in ("infinity", "-infinity", "2999-01-01"):
+            database.execute(
+                "INSERT INTO modelward_fleet.servers VALUES ('seen', 'evil', %s::timestamptz, 'x', 'x')", at
+            )
+            assert (await store.notes()).keys() == {"a"}
+
+    ask(lambda: open_store(Fleet(url=database.url(), name="seen")), work)
 
 
 def test_a_database_that_has_lost_everything_is_begun_again(database: postgres.Server) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from modelward.audit.record import Record
 from modelward.audit.recorder import NoTrail
@@ -40,12 +41,13 @@ class LimitedPool(Pool):
 
 
 class One:
-    def __init__(self, config: Config = CONFIG) -> None:
+    def __init__(self, config: Config = CONFIG, ahead: float = 0.0) -> None:
+        """ahead: seconds that its clock shows too much."""
         self.pool: Any = LimitedPool()
         self.trail = Told()
         held = (lambda: self.pool, lambda: config, lambda: self.trail)
         self.limits, self.breakers = TemporaryLimits(*held), BreakerOverrides(*held, lambda *event: None)
-        self.shared = SharedOverrides(self.limits, self.breakers, lambda: self.trail)
+        self.shared = SharedOverrides(self.limits, self.breakers, lambda: self.trail, lambda: time.time() + ahead)
 
     async def limit(self, name: str = "m", seconds: float = 600.0) -> None:
         await self.limits.set(TemporaryLimit("model", name, HOURLY, time.time() + seconds, "alice", "why"))
@@ -133,6 +135,52 @@ def test_nothing_is_written_where_nothing_has_changed() -> None:
         assert await one.shared.reconcile(None) is None
         await one.limit()
         await store.rounds(one)
+        assert await one.shared.reconcile(store.data) is None
+        assert await other.shared.reconcile(store.data) is None
+
+    talk(test)
+
+
+def test_a_limit_of_a_server_whose_clock_is_ahead_is_changed_and_ended_on_any_other() -> None:
+    async def test(one: One, other: One, store: Document) -> None:
+        ahead = One(ahead=3600.0)
+        await ahead.limit(seconds=7200.0)
+        await store.rounds(ahead, other)
+        assert other.limits.limits
+        await other.limit(seconds=9000.0)
+        await store.rounds(other, ahead, one, other)
+        (found,) = {each.limits.limits["model", "m"].until for each in (one, other, ahead)}
+        assert found > time.time() + 8000
+        await one.limits.unset("model", "m")
+        await store.rounds(one, other, ahead, one)
+        assert one.limits.limits == other.limits.limits == ahead.limits.limits == {}
+
+    talk(test)
+
+
+def test_an_override_from_the_future_is_not_obeyed_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(one: One, other: One, store: Document) -> None:
+        ahead = One(ahead=1e6)
+        await ahead.limit(seconds=1e6 + 600)
+        await store.rounds(ahead, one)
+        assert one.limits.limits == {}
+        assert "see the clocks" in caplog.text
+        await one.limit()
+        await store.rounds(one, other)
+        assert other.limits.limits == one.limits.limits != {}
+
+    talk(test)
+
+
+def test_more_words_than_the_document_takes_are_not_written_again_and_again() -> None:
+    async def test(one: One, other: One, store: Document) -> None:
+        for number in range(140):
+            await one.limit(seconds=600.0 + number)
+            one.shared.look()
+            entry = one.shared._known.pop(("model", "m", ""))
+            one.shared._known["model", f"m{number}", ""] = structs.replace(entry, name=f"m{number}", ended=True)
+        await store.rounds(one)
+        assert store.data is not None
         assert await one.shared.reconcile(store.data) is None
         assert await other.shared.reconcile(store.data) is None
 
