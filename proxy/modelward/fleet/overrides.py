@@ -25,6 +25,8 @@ AHEAD_SECONDS = 86400.0
 """A word that was said later than that from now, by this server's clock, is none."""
 STEP_SECONDS = 1e-3
 """By which a word is later than the one that it takes the place of, where the clock of who said that is ahead."""
+MOST_KNOWN = 1024
+"""That one server remembers, with those that were ended. What holds here is among them."""
 LONGEST = 1000
 
 Text = Annotated[str, Meta(max_length=LONGEST)]
@@ -106,6 +108,14 @@ def believable(known: Known, now: float) -> dict[Key, Entry]:
     return {
         key: each for key, each in known.items() if each.at <= latest and each.remembered <= latest + LONGEST_SECONDS
     }
+
+
+def bounded(known: Known, held: Known) -> dict[Key, Entry]:
+    """held: what holds here. Of the others those that end last."""
+    if len(known) <= MOST_KNOWN:
+        return {**known}
+    kept = sorted(known.items(), key=lambda pair: (pair[0] in held, pair[1].remembered), reverse=True)
+    return dict(kept[:MOST_KNOWN])
 
 
 def said(entry: Entry, before: Entry | None, now: float) -> Entry:

@@ -21,6 +21,7 @@ from modelward.fleet.store import (
     LEASE_SECONDS,
     LONGEST_DOCUMENT_NAME,
     LONGEST_REPLICA,
+    LONGEST_WORD,
     MOST_COUNTED,
     MOST_DOCUMENTS,
     MOST_REPLICAS,
@@ -107,7 +108,8 @@ class PostgresStore:
             else:
                 self._release(cursor, identity)
             cursor.execute(
-                "SELECT revision, CASE WHEN until < clock_timestamp() THEN '' ELSE leader END"
+                f"SELECT left(revision, {LONGEST_WORD}),"
+                f" CASE WHEN until < clock_timestamp() THEN '' ELSE left(leader, {LONGEST_WORD}) END"
                 f" FROM {SCHEMA}.fleets WHERE fleet = %s",
                 (self._fleet,),
             )

@@ -18,6 +18,8 @@ MODEL = "model/"
 MOST_VERSIONS = 256
 LONGEST_NAME = 256
 MOST_ELSEWHERE = 16
+MOST_STEPS = 100
+LARGEST_PROPOSAL = 1 << 53
 LARGEST_WEIGHT = 1_000_000_000
 LARGEST_TIME = float(1 << 33)  # in the year 2242
 
@@ -75,7 +77,9 @@ def _fault(record: Record) -> str:
     if promotion is not None:
         if event is None:
             return "the promotion has no event"
-        if not 0 <= promotion.step < len(promotion.steps) or not all(0 < step <= 100 for step in promotion.steps):
+        if not 0 <= promotion.step < len(promotion.steps) <= MOST_STEPS or not all(
+            0 < step <= 100 for step in promotion.steps
+        ):
             return "the promotion has no such step"
         if not (epochs.is_epoch(promotion.began) and epochs.is_epoch(promotion.epoch)) or (
             epochs.ahead(promotion.began, promotion.epoch)
@@ -84,7 +88,7 @@ def _fault(record: Record) -> str:
         weights = [*promotion.before.values(), *(promotion.configured or {}).values()]
         if not all(0 <= weight <= LARGEST_WEIGHT for weight in weights) or not 0 <= promotion.since <= LARGEST_TIME:
             return "a number of the promotion is out of range"
-        if promotion.proposal < 0 or not promotion.version:
+        if not 0 <= promotion.proposal <= LARGEST_PROPOSAL or not promotion.version:
             return "the promotion is of nothing"
         names += [promotion.version, *promotion.before, *promotion.digests, *promotion.digests.values()]
         names += [*(promotion.configured or {}), *promotion.without, promotion.on]

@@ -20,6 +20,7 @@ MOST_DOCUMENTS = 4096
 LARGEST_DOCUMENT = 64 << 10
 LONGEST_REPLICA = 64  # characters, as modelward.config.fleet has it
 LONGEST_DOCUMENT_NAME = 512  # bytes
+LONGEST_WORD = 1024  # bytes of a revision, which names a document, and of the one that leads
 LONGEST_WHY = 300  # characters of what went wrong
 LARGEST_NOTE = 16 << 10  # what a server says of itself
 LARGEST_EVIDENCE = 1 << 20

@@ -16,6 +16,7 @@ from modelward.fleet.store import (
     LONGEST_DOCUMENT_NAME,
     LONGEST_REPLICA,
     LONGEST_WHY,
+    LONGEST_WORD,
     MOST_COUNTED,
     MOST_DOCUMENTS,
     MOST_REPLICAS,
@@ -58,8 +59,9 @@ elseif leader == identity then
   redis.call('DEL', KEYS[3])
   leader = false
 end
+leader = leader and string.sub(leader, 1, {LONGEST_WORD})
 local revision = redis.call('GET', KEYS[2])
-if not revision then
+if not revision or #revision > {LONGEST_WORD} then
   revision = c[1] .. '.' .. c[2]
   redis.call('SET', KEYS[2], revision)
 end

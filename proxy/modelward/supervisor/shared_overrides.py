@@ -12,7 +12,19 @@ from modelward.admin.operator import NotNow
 from modelward.audit.record import automatic
 from modelward.audit.recorder import Recorder
 from modelward.fleet.once import OnceAMinute
-from modelward.fleet.overrides import NAME, Entry, Key, OfLimit, believable, decoded, encoded, joined, later, said
+from modelward.fleet.overrides import (
+    NAME,
+    Entry,
+    Key,
+    OfLimit,
+    believable,
+    bounded,
+    decoded,
+    encoded,
+    joined,
+    later,
+    said,
+)
 from modelward.limits.temporary import TemporaryLimit
 from modelward.supervisor.breaker_overrides import BreakerOverrides
 from modelward.supervisor.temporary_limits import TemporaryLimits
@@ -61,7 +73,7 @@ class SharedOverrides:
         if len(theirs) < len(there):
             text = "%d overrides of the fleet are from the future, or hold for longer than any may: see the clocks"
             self._tell("overrides", logging.ERROR, text, len(there) - len(theirs))
-        self._known = joined(self._known, theirs, self._clock())
+        self._known = bounded(joined(self._known, theirs, self._clock()), self._seen)
         for key, entry in self._known.items():
             here = self._seen.get(key)
             over = entry.ended or entry.until <= self._clock()

@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward.config.rate_limit import Limit
-from modelward.fleet.overrides import MOST, Entry, OfLimit, believable, decoded, encoded, joined, said
+from modelward.fleet.overrides import (
+    MOST,
+    MOST_KNOWN,
+    Entry,
+    OfLimit,
+    believable,
+    bounded,
+    decoded,
+    encoded,
+    joined,
+    said,
+)
 from modelward.fleet.record import Malformed
 
 LIMIT = OfLimit(rate="1/h", burst=1)
@@ -136,3 +147,13 @@ def test_what_is_said_now_is_later_than_what_it_takes_the_place_of_whatever_the_
     ahead = limit(at=5000.0)
     assert said(limit(), ahead, 1000.0).at > ahead.at
     assert said(limit(), limit(at=5.0), 1000.0).at == said(limit(), None, 1000.0).at == 1000.0
+
+
+def test_no_more_is_remembered_than_a_bound_and_what_holds_here_is() -> None:
+    mine = limit("mine", until=2.0)
+    many = {each.key: each for each in (limit(f"m{number}", until=100.0 + number) for number in range(2 * MOST_KNOWN))}
+    kept = bounded({**many, mine.key: mine}, {mine.key: mine})
+    assert len(kept) == MOST_KNOWN
+    assert mine.key in kept
+    assert ("model", f"m{2 * MOST_KNOWN - 1}", "") in kept
+    assert bounded({mine.key: mine}, {}) == {mine.key: mine}

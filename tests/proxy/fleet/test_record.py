@@ -89,6 +89,8 @@ CHANGES = {
     "no step": {"step": 2},
     "a step before the first": {"step": -1},
     "no steps": {"steps": []},
+    "more steps than there are shares": {"steps": [50] * 101},
+    "a proposal without end": {"proposal": 1 << 62},
     "a step of nothing": {"steps": [0, 100]},
     "no epoch": {"epoch": 0},
     "an epoch before the beginning": {"epoch": 1, "began": 2},

@@ -352,6 +352,27 @@ def test_a_server_that_was_seen_at_no_time_is_forgotten(database: postgres.Serve
     ask(lambda: open_store(Fleet(url=database.url(), name="seen")), work)
 
 
+def test_a_revision_and_a_leader_without_end_are_cut(valkey: stores.Store, database: postgres.Server) -> None:
+    from redis import Redis  # noqa: PLC0415
+
+    client = Redis.from_url(valkey.url)
+    client.flushall()
+
+    async def work(store: Store) -> None:
+        await spoken(store)
+        client.set("{modelward}:fleet:revision", "x" * (1 << 20))
+        client.set("{modelward}:fleet:leader", "x" * (1 << 20), px=2000)
+        database.execute("UPDATE modelward_fleet.fleets SET revision = repeat('x', 1 << 20), leader = revision")
+        database.execute("UPDATE modelward_fleet.fleets SET leader = repeat('x', 1 << 20), until = now() + '2 s'")
+        seen = await spoken(store)
+        assert len(seen.leader) == bounds.LONGEST_WORD
+        assert 0 < len(seen.revision) <= bounds.LONGEST_WORD
+
+    ask(lambda: open_store(Fleet(url=database.url())), work)
+    ask(lambda: open_store(Fleet(url=valkey.url)), work)
+    client.close()
+
+
 def test_a_database_that_has_lost_everything_is_begun_again(database: postgres.Server) -> None:
     async def work(store: Store) -> None:
         await spoken(store)
