@@ -16,7 +16,7 @@ cdef class OutputGuards:
 
 # The guarded outputs of a ModelInferResponse, g.count of them; borrowed until the next call. NULL where it is malformed.
 cdef const mw_found_output *find_guarded(const GuardedOutputs *g, uint8_t *message, size_t size) noexcept
-# A ModelInferResponse, changed where it lies as far as the guards clip it. found: what find_guarded has found in it last; NULL: it
+# A ModelInferResponse, changed where it lies as far as guards clip it. found: what find_guarded has found in it last; NULL: it
 # was not called. given: it is on its way to a client; else nothing is counted.
 cdef void check_answer(GuardedOutputs *g, const mw_found_output *found, const Exchange *x, uint8_t *message, size_t size,
                        bint given, int64_t now, GuardFinding *finding) noexcept

@@ -78,7 +78,7 @@ cdef struct Exchange:
     bint faulty                   # its answer was not as the guards of its outputs say
     bint mirrored                 # a caller that may say so marked it as a copy: no shadow gets it
     const Policy *policy          # borrowed from `asked`: of its caller; NULL: it is not watched
-    mw_suspect *suspect           # borrowed from the region: its caller's record when the message came, another key's since, maybe
+    mw_suspect *suspect           # borrowed from the region: its caller's record when the message came; another key's since,maybe
     uint8_t step                  # mw_step (detect/suspicion.h): what its caller gets, as it was when the message came
     uint8_t would                 # mw_step that its caller would get if its model acted, where it observes
     uint64_t *held                # its place among answers that are held back (detect/held.h); NULL: none

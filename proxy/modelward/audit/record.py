@@ -161,6 +161,11 @@ def human(verb: str, actor: Actor, **fields: Any) -> Record:
     return Record(at=now(), kind="human", verb=verb, actor=actor, **fields)
 
 
+def summary(verb: str, **fields: Any) -> Record:
+    """Counts of what has happened until now."""
+    return Record(at=now(), kind="summary", verb=verb, **fields)
+
+
 def automatic(verb: str, **fields: Any) -> Record:
     """What the server decided, now."""
     return Record(at=now(), kind="automatic", verb=verb, **fields)

@@ -24,7 +24,7 @@ from msgspec import structs
 from modelward.audit.fitting import fitting
 from modelward.audit.log import Gone, Log, Mishap
 from modelward.audit.read_back import told_of
-from modelward.audit.record import Record, automatic
+from modelward.audit.record import Record, summary
 from modelward.audit.record import now as utc
 from modelward.audit.recorder import NotRecorded
 from modelward.audit.unanswered import Tell, outcomes, told_unknown
@@ -49,8 +49,7 @@ BATCH = 1024
 LOST = "audit.lost"
 MOST_VERBS = 64
 RECORDS = "records"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+FULL, FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), (errno.EROFS, errno.EACCES, errno.EPERM)
 
 OpenLog = Callable[[Mishap], Log]
 
@@ -318,9 +317,9 @@ class Trail:
             self._records += len(self._batch)
             self._batch = []
             if self._lost_verbs:
-                figures = {"records": dict(self._lost_verbs)}
-                lost = automatic(LOST, reason="too many waited", figures=figures, server=self._name)
-                self._append(_Entry(*fitting(structs.replace(lost, kind="summary"))))
+                lost = {"records": dict(self._lost_verbs)}
+                told = summary(LOST, reason="too many waited", figures=lost, server=self._name)
+                self._append(_Entry(*fitting(told)))
                 self._lost_verbs.clear()
             self._size, self._signed_at = size, time.monotonic()
             self._due_at = self._signed_at + self._interval

@@ -31,10 +31,11 @@ from modelward.limits import shared
 from modelward.models import tried
 from modelward.models.captured import notes as captured
 from modelward.models.guards import guards, in_lines
-from modelward.models.inventory import CheckedVersion, Inventory, facts_of, take_inventory, unnamed
+from modelward.models.inventory import CheckedVersion, Inventory, facts_of, take_inventory
 from modelward.models.opening import LoadLimits, OpenVersion
 from modelward.models.policy import policy_notes
 from modelward.models.trial import Trials
+from modelward.models.unnamed import unnamed
 from modelward.models.watched import notes as watched
 from modelward.models.weights import answering
 from modelward.operators import examine as operators

@@ -28,7 +28,6 @@ from modelward.models.canary import load as load_canary
 from modelward.models.declared_outputs import NOTHING_DECLARED, DeclaredOutputs, declared_outputs
 from modelward.models.facts import Facts, FactsByVersion
 from modelward.models.policy import explicit_problems
-from modelward.models.twins import MOST_TOLD
 from modelward.models.weights import Weights, primary, weights_of
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import Refused, problems_of
@@ -134,17 +133,6 @@ def facts_of(models: Iterable[CheckedVersion]) -> dict[str, FactsByVersion]:
         facts = Facts(sha256, *guards, proved.digest, key, proved.signer, proved.doubt, proved.unnamed, model.interface)
         found.setdefault(model.name, {})[model.version] = facts
     return {**found}
-
-
-def unnamed(models: Iterable[CheckedVersion]) -> list[Problem]:
-    """One note on all whose signature would count for another version too."""
-    found = [f"{model.name} version {model.version}" for model in models if model.provenance.unnamed]
-    if not found:
-        return []
-    what = "signatures name no model and version, and would count for others"
-    why = ", ".join(found[:MOST_TOLD]) + (f" and {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else "")
-    how = "Sign them with modelward model sign, then set integrity.names: require"
-    return [Problem(what, "integrity", why, how)]
 
 
 def load_unseen(name: str, version: Version, files: VersionFiles, scan: bool) -> Artifact:
@@ -366,9 +354,8 @@ class _Checker:
         if not (has_default if anomaly.profile is None else file.exists()):
             if anomaly.profile is not None or anomaly.mode != "observe":
                 how = f"Fit one: modelward profile fit {self.version.file} --data FILE --out {file}"
-                self.problems.append(
-                    Problem(f"anomaly.mode {anomaly.mode} needs a profile", str(file), "none is there", how)
-                )
+                what = f"anomaly.mode {anomaly.mode} needs a profile"
+                self.problems.append(Problem(what, str(file), "none is there", how))
             return NO_PROFILE
         return self._load_profile(file)
 

@@ -18,8 +18,9 @@ from modelward.models.captured import notes as captured
 from modelward.models.catalog import Catalog, CatalogEntry
 from modelward.models.facts import Facts, FactsByVersion
 from modelward.models.held import stand_ins
-from modelward.models.inventory import Reads, facts_of, read_here, unnamed
+from modelward.models.inventory import Reads, facts_of, read_here
 from modelward.models.opening import Opened, OpenVersion, Progress, by_name, equip, first_of_each, shared_here
+from modelward.models.unnamed import unnamed
 from modelward.models.weights import Shares, Weights, answering, in_service, leading, primary, weights_of
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import Refused, problems_of, stale

@@ -68,9 +68,10 @@ def describe(application: Application) -> Report:
     from modelward.access import examine as access  # noqa: PLC0415
     from modelward.models.captured import notes as of_captured  # noqa: PLC0415
     from modelward.models.guards import OFF, guards, off, watching  # noqa: PLC0415 - the supervisor, which prints reports, has no models
-    from modelward.models.inventory import facts_of, unnamed  # noqa: PLC0415
+    from modelward.models.inventory import facts_of  # noqa: PLC0415
     from modelward.models.opening import shared_here  # noqa: PLC0415
     from modelward.models.policy import policy_notes  # noqa: PLC0415
+    from modelward.models.unnamed import unnamed  # noqa: PLC0415
     from modelward.models.watched import notes as of_watched  # noqa: PLC0415
     from modelward.models.watched import words as watched  # noqa: PLC0415
     from modelward.plural import counted  # noqa: PLC0415

@@ -9,9 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from msgspec import structs
-
-from modelward.audit.record import Record, automatic
+from modelward.audit.record import Record, summary
 from modelward.limits.callers import Caller, Unwanted
 
 MOST_CALLERS = 20
@@ -63,7 +61,7 @@ def summaries(before: Counted, now: Counted) -> Iterator[Record]:
 
 def _summary(verb: str, figures: Mapping[str, Any]) -> Record:
     kept = {name: each for name, each in figures.items() if each}
-    return structs.replace(automatic(verb, figures=kept), kind="summary")
+    return summary(verb, figures=kept)
 
 
 def _since(before: Counts, now: Counts) -> dict[str, int]:

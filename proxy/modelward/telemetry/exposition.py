@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from modelward.telemetry.le_labels import le_labels
 from modelward.telemetry.metrics.family import Family
 from modelward.telemetry.metrics.table import families
 from modelward.telemetry.process import process_families
-from modelward.telemetry.snapshot import Histogram, Snapshot, le_labels
+from modelward.telemetry.snapshot import Histogram, Snapshot
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"

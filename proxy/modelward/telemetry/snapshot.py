@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from modelward.telemetry.kinds import END, FLAG, GAUGE, GAUGES, MOST, SAME
 from modelward.telemetry.objectives import ObjectiveSnapshot
@@ -32,25 +31,6 @@ class Histogram:
     def __post_init__(self) -> None:
         if len(self.cumulative) != len(self.bounds) + 1:
             raise ValueError(f"{len(self.cumulative)} counts for {len(self.bounds)} bounds and infinity")
-
-
-LONGEST_WHOLE = 6  # digits that are written without an exponent
-
-
-@lru_cache(maxsize=64)
-def le_labels(bounds: tuple[float, ...]) -> tuple[str, ...]:
-    """The `le` label of each bucket, as both exposition formats write numbers; kept, since few bounds are in use."""
-    return (*map(_as_go, bounds), "+Inf")
-
-
-def _as_go(bound: float) -> str:
-    """As Go writes it, and so Prometheus: from a million on with an exponent."""
-    text = repr(float(bound))
-    whole, _, fraction = text.partition(".")
-    if bound <= 0 or "e" in whole or len(whole) <= LONGEST_WHOLE:
-        return text
-    mantissa = f"{whole[0]}.{whole[1:]}{fraction}".rstrip("0.")
-    return f"{mantissa}e+{len(whole) - 1:02d}"
 
 
 @dataclass(frozen=True, slots=True)

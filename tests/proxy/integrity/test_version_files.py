@@ -16,8 +16,9 @@ from modelward.config.schema import Config
 from modelward.fingerprint import fingerprint
 from modelward.integrity.signatures import verdicts_on
 from modelward.integrity.version_files import VersionFiles
-from modelward.models.inventory import CheckedVersion, Inventory, take_inventory, unnamed
+from modelward.models.inventory import CheckedVersion, Inventory, take_inventory
 from modelward.models.opening import load_changed
+from modelward.models.unnamed import unnamed
 from modelward.problem import ProblemsFound
 from modelward.repository.scan import scan
 from modelward.sealing.opening import unseal_nothing

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from modelward.telemetry.le_labels import le_labels
 from modelward.telemetry.metrics.family import Family
 from modelward.telemetry.objectives import ObjectiveSnapshot
-from modelward.telemetry.snapshot import OTHER_MODEL, Snapshot, le_labels
+from modelward.telemetry.snapshot import OTHER_MODEL, Snapshot
 
 UNSAID = ObjectiveSnapshot()
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from modelward.telemetry.le_labels import le_labels
 from modelward.telemetry.metrics.family import Family
 from modelward.telemetry.metrics.table import families
-from modelward.telemetry.snapshot import Histogram, Snapshot, le_labels
+from modelward.telemetry.snapshot import Histogram, Snapshot
 
 
 class ModelwardCollector(Collector):

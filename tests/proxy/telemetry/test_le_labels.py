@@ -4,7 +4,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.utils import floatToGoString
 
-from modelward.telemetry.snapshot import le_labels
+from modelward.telemetry.le_labels import le_labels
 
 
 @given(st.lists(st.floats(min_value=0, allow_infinity=False), max_size=4))
