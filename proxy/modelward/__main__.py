@@ -1,20 +1,39 @@
 """`python -m modelward` and the `modelward` command."""
 
 import gc
+import signal
 import sys
+from typing import NoReturn
 
-from modelward.config import unchecked
-from modelward.tunables import exec_tuned
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
 def main() -> int:
-    if sys.argv[1:2] == ["serve"]:
-        exec_tuned()  # before it has imported what it would import again
-        gc.disable()  # until all is imported: nothing of it is garbage that would not keep
-        unchecked.choose()
-    from modelward.cli.app import main as run  # noqa: PLC0415
+    try:
+        if sys.argv[1:2] == ["serve"]:
+            _prepare()
+        from modelward.cli.app import main as run  # noqa: PLC0415
 
-    return run(sys.argv[1:])
+        return run(sys.argv[1:])
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _prepare() -> None:
+    """For a server, before it has imported what takes time."""
+    signal.signal(signal.SIGTERM, _terminate)  # process 1 of a container gets no signal that it does not handle
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who has started it may ignore it: then no end of a worker is told
+    from modelward.config import unchecked  # noqa: PLC0415
+    from modelward.tunables import exec_tuned  # noqa: PLC0415
+
+    exec_tuned()  # before it has imported what it would import again
+    gc.disable()  # until all is imported: nothing of it is garbage that would not keep
+    unchecked.choose()
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    """Until the server drains on it: nothing is served yet."""
+    sys.exit(TERMINATED)
 
 
 if __name__ == "__main__":

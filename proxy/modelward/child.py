@@ -54,8 +54,12 @@ class Child(Generic[T]):
         until = time.monotonic() + bounds.seconds
         channel, its = socket.socketpair()
         self._timed = _Timed(channel, until)
-        with its:
-            self._process = subprocess.Popen(_command(bounds), stdin=its.fileno(), env=_environment(), **_HOW)
+        try:
+            with its:
+                self._process = subprocess.Popen(_command(bounds), stdin=its.fileno(), env=_environment(), **_HOW)
+        except OSError as error:
+            channel.close()
+            raise _refused(error) from None
         self._is_ready = secret
         with self._to_the_end(), contextlib.suppress(ConnectionError):  # where it ends before, its exit code tells
             if not secret or self._timed.now().recv(1) == READY:
@@ -174,6 +178,18 @@ async def _exchange_meanwhile(channel: socket.socket, given: bytes) -> bytes:
 def _kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
+
+
+def threads() -> int:
+    """Of this process; 0 where that is not told. With more than one a fork has locks that no thread releases."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return 0
+
+
+def _refused(error: OSError) -> ChildEnded:
+    return ChildEnded(f"the system starts no process: {error.strerror or error} (see ulimit -u, pids.max)")
 
 
 def _too_long(bounds: Bounds) -> ChildEnded:

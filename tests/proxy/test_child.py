@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -202,3 +203,12 @@ def no_core() -> tuple[int, int]:
 
 def test_it_leaves_no_core_file() -> None:
     assert in_child(BOUNDS, no_core) == (0, 0)
+
+
+def test_where_the_system_starts_no_process_that_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*how: object, **more: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(ChildEnded, match=r"starts no process: Resource temporarily unavailable"):
+        in_child(BOUNDS, add, 1, 2)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +42,9 @@ class Reading:
     def __init__(self, arguments: argparse.Namespace) -> None:
         """Begins with what the files say now. arguments: as modelward.config.arguments has them."""
         self._arguments = argparse.Namespace(**{key: value for key, value in vars(arguments).items() if key != "run"})
-        self._first: Child[Read] | None = self._child(None, again=False)
+        self._first: Child[Read] | None = None
+        with suppress(ChildEnded):  # told when it is read
+            self._first = self._child(None, again=False)
 
     def load(self, files: SettingsFiles, again: bool) -> Config:
         """As modelward.config.load. Raises ProblemsFound, WrongUsage."""

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from modelward.child import threads
 from modelward.defect import as_problem
 from modelward.fingerprint import Fingerprint
 from modelward.models.artifact import Artifact
@@ -60,11 +61,16 @@ class Forked:
 
 
 def fork() -> Forked | None:
-    """None from a process with threads."""
-    if len(os.listdir("/proc/self/task")) > 1:
+    """None from a process with threads, and where the system gives no process."""
+    if threads() != 1:
         return None
     control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:  # told where one is started by exec, and that is refused too
+        control.close()
+        theirs.close()
+        return None
     if pid == 0:
         with suppress(BaseException):
             control.detach()  # the number is closed with all others

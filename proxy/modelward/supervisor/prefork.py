@@ -21,6 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
+from modelward.child import threads
 from modelward_native.region.heap import trim
 
 # what the process was started with, whatever it has changed since
@@ -56,7 +57,10 @@ class Preforked:
 
     def wait(self) -> int:
         """Blocks until it has ended; its exit code, or the number of the signal below zero."""
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        except ChildProcessError:  # somebody else has waited for it: as subprocess has it
+            return 0
 
     def end(self) -> None:
         """It has not begun, and is not needed."""
@@ -71,13 +75,14 @@ def prefork(
     ours: Sequence[socket.socket],
     reader: Reader | None = None,
 ) -> list[Preforked]:
-    """So many of them; none where this process has threads, or malloc does not heed `tunables`: exec is better then.
+    """So many of them; fewer where the system gives no more, and none where this process has threads, or malloc does
+    not heed `tunables`: exec is better then.
 
     prepare: called in each, while it has nothing to do. ours: sockets that are this process's alone. reader: of model
     files, to which each has a channel.
     """
     gc.enable()
-    if count < 1 or not is_tuned(tunables) or len(os.listdir("/proc/self/task")) > 1:
+    if count < 1 or not is_tuned(tunables) or threads() != 1:
         return []
     from modelward.server import worker  # noqa: PLC0415 - nothing that is not shared needs it
 
@@ -90,7 +95,12 @@ def prefork(
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError):
                 stream.flush()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:  # told where a worker is started by exec, and that is refused too
+            control.close()
+            theirs.close()
+            break
         if pid == 0:
             for each in (control, *(one._control for one in made), *ours):
                 each.detach()  # the number is closed with all others, and may be another file's later
@@ -131,6 +141,7 @@ def _wait(control: socket.socket, prepare: Callable[[], None], kept: Sequence[in
     """For the supervisor; empty where it has ended without. kept: descriptors, beside that of control."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as modelward.server.worker
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     open_ones = sorted((2, control.fileno(), *kept, os.sysconf("SC_OPEN_MAX")))

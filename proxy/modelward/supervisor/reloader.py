@@ -167,7 +167,7 @@ class Reloader:
         log.info("reloading models")
         self._said = ""
         try:
-            wanted, restart = followed(self.config, await self._load_again())
+            wanted, restart = followed(self.config, self._accepted)  # as read for the rules: once a reload
             await self._expect(pool, wanted)
             changed, problems = await pool.reload(wanted)
             kept = {each.name for each in pool.report.refused if each.kept} if pool.report is not None else set()

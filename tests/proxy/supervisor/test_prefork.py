@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from modelward.supervisor import prefork
 from modelward.supervisor.prefork import is_tuned
 from modelward.tunables import MALLOC_TUNABLES, tuned
 from tests.models import identity, repository
@@ -155,3 +156,21 @@ def test_a_worker_shares_memory_and_one_that_takes_its_place_serves_as_well(tmp_
             lambda: server.workers() not in ([], [first]) and server.page("/readyz")[0] == 200, "the next worker"
         )
         assert b"modelward.server\0" in Path(f"/proc/{server.workers()[0]}/cmdline").read_bytes()
+
+
+def test_where_the_system_gives_no_process_none_is_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(prefork, "is_tuned", lambda tunables: True)
+    monkeypatch.setattr(prefork, "threads", lambda: 1)
+    monkeypatch.setattr(os, "fork", refuse)
+    assert prefork.prefork(2, "", lambda: None, []) == []
+
+
+def test_a_server_whose_starter_ignores_the_end_of_children_is_ready_and_ends(tmp_path: Path) -> None:
+    launcher = ["sh", "-c", 'trap "" CHLD; exec "$@"', "sh"]
+    with serve_process(repository(tmp_path, {"m": identity()}), launcher=launcher) as server:
+        os.kill(server.workers()[0], signal.SIGKILL)
+        wait_until(lambda: server.metric("modelward_worker_deaths_total", cause="signal") == 1, "its death is counted")
+        assert server.terminate() == 0

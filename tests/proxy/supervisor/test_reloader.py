@@ -147,3 +147,28 @@ def test_a_reload_that_changes_who_may_do_what_is_told(caplog: pytest.LogCapture
     (line,) = [each for each in caplog.records if "who may do what has changed: approvals" in each.getMessage()]
     assert line.levelname == "WARNING"
     assert reloader.config.approvals is None
+
+
+def test_a_reload_reads_once_so_that_rules_and_models_are_of_one_file() -> None:
+    pool: Any = Pool()
+    promoter: Any = SimpleNamespace(
+        note=lambda *what, **how: None, expect=lambda *what: None, settle=lambda: None, shares={}
+    )
+    notifier: Any = SimpleNamespace(reloading=lambda: None)
+    texts = [["upstreams=[127.0.0.1:1]", "limits.total.rate=5/s"], ["nothing=1"]]
+
+    async def run() -> None:
+        before = load(sets=["upstreams=[127.0.0.1:1]"], environ={})
+        reloader = Reloader(
+            before,
+            lambda: load(sets=texts.pop(0), environ={}),
+            lambda: pool,
+            promoter,
+            notifier,
+            done=lambda said: None,
+        )
+        assert not (await reloader.reload("an operator")).problems
+        assert len(texts) == 1
+        assert (await reloader.reload("an operator")).problems
+
+    asyncio.run(run())
