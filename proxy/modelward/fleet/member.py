@@ -344,10 +344,10 @@ class Member:
                 continue  # it is malformed, perhaps only to this release
             mine = state.promotions.get(model)
             if known is None or is_newer(mine, known.promotion):
-                await tell(f"model {model}", self._push(model, state), self._once)
+                await tell(f"model {model}", self._push(model, state), self._once, self.counts)
         self._own.clear()
         for part in self.parts if self.serves else ():
-            await tell(part.name, self._reconcile_part(part), self._once)
+            await tell(part.name, self._reconcile_part(part), self._once, self.counts)
 
     async def _reconcile_part(self, part: Part) -> None:
         document = self._documents.get(part.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable
 
 from modelward.fleet.once import OnceAMinute
@@ -11,11 +12,13 @@ from modelward.fleet.store import NotTaken, StoreError
 from modelward.problem import Problem, ProblemsFound
 
 
-async def tell(what: str, telling: Awaitable[None], once: OnceAMinute) -> None:
-    """Says why it cannot be told. what: in words. Raises StoreError where the store does not answer."""
+async def tell(what: str, telling: Awaitable[None], once: OnceAMinute, counts: Counter[str]) -> None:
+    """Says why it cannot be told, and counts it as failed. what: in words. Raises StoreError where the store does not
+    answer."""
     try:
         await telling
     except NotTaken as error:
+        counts["failed"] += 1
         once.say("not taken", logging.ERROR, "the store does not take what this server has of %s: %s", what, error)
     except StoreError as error:
         once.say("not told", logging.ERROR, "the fleet could not be told what this server has of %s: %s", what, error)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelward.config.fleet import Fleet
+from modelward.fleet.bounded_answers import bound_answers
 from modelward.fleet.store import (
     KEPT_SECONDS,
     LARGEST_DOCUMENT,
@@ -221,9 +222,11 @@ def _client(settings: Fleet) -> Redis:
     options: dict[str, Any] = {"retry": Retry(NoBackoff(), 0)}  # the next round is soon enough
     if (password := settings.password) is not None:
         options["password"] = password
-    return Redis.from_url(
+    client = Redis.from_url(
         settings.url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, **options
     )
+    bound_answers(client.connection_pool)
+    return client
 
 
 def _why(error: Exception) -> str:

@@ -513,6 +513,7 @@ async def test_a_document_that_the_store_does_not_take_is_told_and_keeps_none_of
     await server.promoter.rollback("m")
     await rounds(server, count=3)
     assert store.documents["words"].data == b"long"
+    assert server.member.counts["failed"] == 3
     assert caplog.text.count("the store does not take what this server has of model m: it is full") == 1
     assert server.member.up
     store.refused = ""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from modelward.config.fleet import Fleet
+from modelward.fleet import bounded_answers
 from modelward.fleet import store as bounds
 from modelward.fleet import valkey as valkey_store
 from modelward.fleet.opening import open_store, unreachable
@@ -259,10 +260,10 @@ def test_a_store_that_is_not_there_or_silent_is_an_error_in_time(tmp_path: Path)
 
 
 class Garbage:
-    """A store that answers everything with the same bytes."""
+    """A store that answers everything with the same bytes. goes_on: what it sends after these, for ever."""
 
-    def __init__(self, answer: bytes) -> None:
-        self._answer = answer
+    def __init__(self, answer: bytes, goes_on: bytes = b"") -> None:
+        self._answer, self._goes_on = answer, goes_on
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -280,6 +281,8 @@ class Garbage:
         with contextlib.suppress(OSError), connection:
             while connection.recv(1 << 16):
                 connection.sendall(self._answer)
+                while self._goes_on:
+                    connection.sendall(self._goes_on)
 
 
 @pytest.mark.parametrize(
@@ -296,6 +299,29 @@ def test_answers_of_garbage_are_an_error_of_the_store_in_a_line(answer: bytes) -
             assert "\n" not in str(raised.value)
 
     with contextlib.closing(Garbage(answer)) as garbage:
+        ask(lambda: open_store(Fleet(url=garbage.url)), work)
+
+
+@pytest.mark.parametrize(
+    ("begins", "goes_on"),
+    [
+        (b"$4000000000\r\n", b"x" * (1 << 16)),
+        (b"*100000000\r\n", b"$1\r\nx\r\n" * 10_000),
+        (b"$6000000\r\n", b"x" * (1 << 20)),
+    ],
+    ids=["one without end", "many", "one that ends"],
+)
+def test_of_an_answer_without_end_no_more_is_read_than_a_bound(
+    begins: bytes, goes_on: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_answers, "MOST_ANSWER", 1 << 20)
+    monkeypatch.setattr(valkey_store, "TIMEOUT_SECONDS", 20.0)
+
+    async def work(store: Store) -> None:
+        with pytest.raises(StoreError, match="its answer has more than 1 MiB"):
+            await spoken(store)
+
+    with contextlib.closing(Garbage(begins, goes_on)) as garbage:
         ask(lambda: open_store(Fleet(url=garbage.url)), work)
 
 
