@@ -15,7 +15,7 @@ cdef extern from "tensor_places.h" nogil:
         int64_t width
         int64_t size
 
-    void mw_place_inputs(mw_span message, const mw_declared_output *, uint32_t count, int batched, int64_t rows, mw_tensor_place *)
+    void mw_place_inputs(mw_span message, const mw_declared_output *, uint32_t n, int batched, int64_t rows, mw_tensor_place *)
     void mw_place_outputs(
         mw_span message, const mw_declared_output *, uint32_t count, int batched, int64_t rows, mw_scan *, mw_tensor_place *)
 
