@@ -57,6 +57,8 @@ def bound_answers(pool: Any) -> None:
     kind: Any = pool.connection_class
 
     class Bounded(kind):  # type: ignore[misc]
+        _reader: Any
+
         async def on_connect(self) -> None:
             self._bound()
             await super().on_connect()
