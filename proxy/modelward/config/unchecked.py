@@ -29,11 +29,10 @@ _FIELDS_SET = "__pydantic_fields_set__"
 
 
 def choose() -> None:
-    """For this process, and for good."""
+    """For this process, and for good. Where sections have been imported already they stay pydantic's, which only takes
+    more memory."""
     global chosen  # noqa: PLW0603 - of the process, as what was imported is
-    if not chosen and "modelward.config.fields" in sys.modules:
-        raise RuntimeError("sections have been imported")
-    chosen = True
+    chosen = chosen or "modelward.config.fields" not in sys.modules
 
 
 class Field:

@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from modelward.config import unchecked
 from modelward.config.load import load
 from modelward.config.schema import Config
@@ -101,7 +99,6 @@ def test_its_secrets_are_not_shown(tmp_path: Path) -> None:
     assert "secret" not in text
 
 
-def test_it_is_too_late_to_choose_where_sections_have_been_imported() -> None:
-    with pytest.raises(RuntimeError):
-        unchecked.choose()
+def test_where_sections_have_been_imported_they_stay_as_they_are() -> None:
+    unchecked.choose()
     assert not unchecked.chosen
