@@ -56,7 +56,7 @@ class Child(Generic[T]):
         self._timed = _Timed(channel, until)
         try:
             with its:
-                self._process = subprocess.Popen(_command(bounds), stdin=its.fileno(), env=_environment(), **_HOW)
+                self._process = subprocess.Popen(_command(bounds), stdin=its.fileno(), env=environment(), **_HOW)
         except OSError as error:
             channel.close()
             raise _refused(error) from None
@@ -106,7 +106,7 @@ async def in_child_meanwhile(bounds: Bounds, function: Callable[..., T], *argume
         channel.setblocking(False)
         with its:
             child = await asyncio.create_subprocess_exec(
-                *_command(bounds), stdin=its.fileno(), env=_environment(), **_HOW
+                *_command(bounds), stdin=its.fileno(), env=environment(), **_HOW
             )
         try:
             async with asyncio.timeout(bounds.seconds):
@@ -134,9 +134,14 @@ def _command(bounds: Bounds) -> list[str]:
     return [sys.executable, "-P", "-m", "modelward.child", str(bounds.seconds), str(bounds.memory)]
 
 
-def _environment() -> dict[str, str]:
-    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry != "")
-    return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+def import_path() -> str:
+    """PYTHONPATH of a process that imports what this one does, wherever it is started."""
+    return os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry != "")
+
+
+def environment() -> dict[str, str]:
+    """What a child is started with."""
+    return {**os.environ, "PYTHONPATH": import_path(), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,8 @@ def _limit(kind: Kind, name: str, request: Any, by: str) -> TemporaryLimit:
         if len(text) > LONGEST_VALUE:
             raise ProblemsFound([Problem(f"{key} has {len(text)} characters", where, how=f"Give --{key} 100")])
     try:
-        limit = Limit.of_texts(**texts)
+        written = {key: text or None for key, text in texts.items()}
+        limit = Limit.of(**written | {"burst": int(request.burst) if request.burst.isdecimal() else written["burst"]})
     except UnitError as error:
         raise ProblemsFound([Problem(str(error), where, how=error.how)]) from None
     return TemporaryLimit(kind, name, limit, time.time() + request.seconds, by, request.reason)

@@ -19,7 +19,7 @@ ACTIONS = {
     )),
     "close": ("use an upstream for a time whatever its breaker says", (
         "Sends requests of the model to an upstream, or to all of them, whatever circuit breaker and health checks "
-        "say, until the time is over. A restart of the server ends it."
+        "say, until the time is over. A restart ends it, except in a fleet."
     )),
     "auto": ("end an override before its time", "Leaves it to the circuit breaker again whether an upstream is used."),
 }  # fmt: skip

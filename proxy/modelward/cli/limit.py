@@ -16,7 +16,8 @@ COLUMNS = ("of", "name", "limit", "until", "by", "why")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     setting = actions.add_parser("set", help="limit a model or an identity for a time", description=(
-        "Limits a model or an identity for a time, whatever the configuration says. A restart of the server ends it."
+        "Limits a model or an identity for a time, whatever the configuration says. A restart ends it, except in a "
+        "fleet."
     ))  # fmt: skip
     _add_subject(setting)
     setting.add_argument("--rate", metavar="RATE", default="", help="requests: 100/s, 6/m, 10/h")

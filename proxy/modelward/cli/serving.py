@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -76,6 +77,7 @@ def run(arguments: argparse.Namespace, reading: Reading, reader: reader_process.
 def _prefork(config: Config, ours: Sequence[socket.socket], reader: reader_process.Forked | None) -> list[Preforked]:
     if config.listen.admin is not None:
         import_module("modelward.admin.server")  # brings much that workers have too, and is to be shared with them
+    gc.enable()  # all is imported (modelward.__main__)
 
     def prepare() -> None:
         if config.repository is not None:

@@ -104,14 +104,16 @@ class Limit(Allowance):
     """A rate limit."""
 
     @classmethod
-    def of_texts(cls, rate: str, time: str, burst: str) -> Self:
-        """As an operator writes them; empty: not. Raises UnitError."""
-        if bool(rate) == bool(time):
-            raise UnitError("rate and time are both set" if rate else "neither rate nor time is set", HOW)
-        per_second, share = parse_rate(rate) if rate else None, parse_backend_time(time) if time else None
-        at_once = default_burst(per_second, share)
-        if burst:
-            at_once = parse_duration(burst) if time else _count(int(burst) if burst.isdecimal() else burst)
+    def of(cls, rate: str | None, time: str | None, burst: int | str | None) -> Self:
+        """As it is written, where a process does not check sections; None: not written. Raises UnitError."""
+        if (rate is None) == (time is None):
+            raise UnitError("neither rate nor time is set" if rate is None else "rate and time are both set", HOW)
+        per_second = parse_rate(rate) if rate is not None else None
+        share = parse_backend_time(time) if time is not None else None
+        if burst is None:
+            at_once = default_burst(per_second, share)
+        else:
+            at_once = parse_duration(burst) if share is not None else _count(burst)
         return cls.model_construct(rate=per_second, time=share, burst=at_once)
 
     @model_validator(mode="after")

@@ -11,8 +11,7 @@ from typing import Annotated, Literal, Self
 
 from msgspec import Meta, structs
 
-from modelward.config.rate_limit import LARGEST_BURST, Limit, default_burst
-from modelward.config.units import parse_backend_time, parse_duration, parse_rate
+from modelward.config.rate_limit import Limit
 from modelward.fleet.record import LARGEST_TIME, Malformed
 from modelward.fleet.store import LARGEST_DOCUMENT
 from modelward.records import Struct, read, written
@@ -48,17 +47,8 @@ class OfLimit(Struct, frozen=True, kw_only=True):
 
     @property
     def limit(self) -> Limit:
-        """Raises ValueError where it is none. Checked here: a server process does not check sections itself."""
-        rate = parse_rate(self.rate) if self.rate is not None else None
-        time = parse_backend_time(self.time) if self.time is not None else None
-        if (rate is None) == (time is None):
-            raise ValueError("a limit has either a rate or a time")
-        burst = self.burst if self.burst is not None else default_burst(rate, time)
-        if time is not None and self.burst is not None:
-            burst = parse_duration(self.burst)
-        elif not isinstance(burst, int) or (time is None and not 1 <= burst <= LARGEST_BURST):
-            raise ValueError(f"{self.burst!r} is no number of requests")
-        return Limit.model_construct(rate=rate, time=time, burst=burst)
+        """Raises ValueError where it is none."""
+        return Limit.of(self.rate, self.time, self.burst)
 
 
 class Entry(Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from modelward.child import _environment, ending
+from modelward.child import ending, environment
 from modelward.fingerprint import fingerprint
 from modelward.integrity.version_files import VersionFiles
 from modelward.models.artifact import Artifact
@@ -126,7 +126,7 @@ class Reader:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=_environment(),
+                env=environment(),
                 start_new_session=True,
             )
         self._wire, self._has_greeted = Wire(ours), False

@@ -81,7 +81,6 @@ def prefork(
     prepare: called in each, while it has nothing to do. ours: sockets that are this process's alone. reader: of model
     files, to which each has a channel.
     """
-    gc.enable()
     if count < 1 or not is_tuned(tunables) or threads() != 1:
         return []
     from modelward.server import worker  # noqa: PLC0415 - nothing that is not shared needs it

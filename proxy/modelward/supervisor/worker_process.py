@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import Self
 
+from modelward.child import import_path
 from modelward.problem import Problem
 from modelward.server.canary_causes import CanaryCauses
 from modelward.server.channel import (
@@ -145,5 +146,4 @@ class WorkerProcess:
 
 def environment(ours: Mapping[str, str]) -> dict[str, str]:
     """What a worker is started with, given our own variables: the same path to import from, and how malloc caches."""
-    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry != "")
-    return {**ours, "PYTHONPATH": path, "GLIBC_TUNABLES": tuned(ours.get("GLIBC_TUNABLES", ""))}
+    return {**ours, "PYTHONPATH": import_path(), "GLIBC_TUNABLES": tuned(ours.get("GLIBC_TUNABLES", ""))}
