@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
+from modelward.no_process import no_process
 from modelward.undumpable import make_undumpable
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ def in_child(bounds: Bounds, function: Callable[..., T], *arguments: Any) -> T:
     """What function(*arguments) returns, or raises, in a process that ends with it. Blocks: call it in a thread.
 
     The function is found by its module and name; arguments, result and exceptions are pickled. The child can write no
-    file, and gets no descriptor of ours. Raises ChildEnded.
+    file, and gets no descriptor of ours. Raises ChildEnded, and NoProcess where the system starts none.
     """
     return Child(bounds, function, *arguments).result()
 
@@ -49,7 +50,8 @@ class Child(Generic[T]):
     """The same in two steps: between them this process does something else."""
 
     def __init__(self, bounds: Bounds, function: Callable[..., T], *arguments: Any, secret: bool = True) -> None:
-        """secret: the child is told when it is undumpable, which is waited for. Otherwise it finds what it is told."""
+        """secret: the child is told when it is undumpable, which is waited for. Otherwise it finds what it is told.
+        Raises NoProcess."""
         self._bounds = bounds
         until = time.monotonic() + bounds.seconds
         channel, its = socket.socketpair()
@@ -59,7 +61,7 @@ class Child(Generic[T]):
                 self._process = subprocess.Popen(_command(bounds), stdin=its.fileno(), env=environment(), **_HOW)
         except OSError as error:
             channel.close()
-            raise _refused(error) from None
+            raise no_process(error) from None
         self._is_ready = secret
         with self._to_the_end(), contextlib.suppress(ConnectionError):  # where it ends before, its exit code tells
             if not secret or self._timed.now().recv(1) == READY:
@@ -105,9 +107,12 @@ async def in_child_meanwhile(bounds: Bounds, function: Callable[..., T], *argume
     with channel:
         channel.setblocking(False)
         with its:
-            child = await asyncio.create_subprocess_exec(
-                *_command(bounds), stdin=its.fileno(), env=environment(), **_HOW
-            )
+            try:
+                child = await asyncio.create_subprocess_exec(
+                    *_command(bounds), stdin=its.fileno(), env=environment(), **_HOW
+                )
+            except OSError as error:
+                raise no_process(error) from None
         try:
             async with asyncio.timeout(bounds.seconds):
                 output = await _exchange_meanwhile(channel, pickle.dumps((function, arguments)))
@@ -191,10 +196,6 @@ def threads() -> int:
         return len(os.listdir("/proc/self/task"))
     except OSError:
         return 0
-
-
-def _refused(error: OSError) -> ChildEnded:
-    return ChildEnded(f"the system starts no process: {error.strerror or error} (see ulimit -u, pids.max)")
 
 
 def _too_long(bounds: Bounds) -> ChildEnded:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
+from modelward.no_process import refused_thread
 from modelward.problem import Problem, ProblemsFound
 
 log = logging.getLogger("modelward")
@@ -21,6 +23,8 @@ def as_problem(where: str) -> Iterator[None]:
     except ProblemsFound:
         raise
     except Exception as error:
+        if (refused := refused_thread(error)) is not None:
+            raise ProblemsFound([replace(refused, where=where)]) from None
         log.exception("%s cannot be checked", where)
         why = f"{type(error).__name__} was raised"
         raise ProblemsFound([Problem("its files cannot be checked", where, why, HOW)]) from error

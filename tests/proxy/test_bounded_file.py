@@ -8,7 +8,7 @@ import pytest
 
 from modelward.access import keys
 from modelward.access.key_sets import load_file
-from modelward.bounded_file import open_regular, read_regular
+from modelward.bounded_file import by_name, open_regular, read_regular
 from modelward.certificate import read
 from modelward.config.access import Jwt
 from modelward.config.rate_limit import Shared
@@ -57,3 +57,19 @@ def test_a_regular_file_is_read_through_links_up_to_its_bound(tmp_path: Path) ->
 def test_a_file_of_the_kernel_that_hides_its_size_is_bounded_too() -> None:
     with pytest.raises(OSError, match="more than 10 bytes"):
         read_regular(Path("/proc/self/status"), 10)
+
+
+def test_a_descriptor_has_the_name_of_its_file_where_that_is_one_for_other_processes_too(tmp_path: Path) -> None:
+    file, link = tmp_path / "modelward.yaml", tmp_path / "link"
+    file.touch()
+    link.symlink_to(file)
+    assert [by_name(file), by_name(link)] == [file, link], "links are followed when they are read"
+    with file.open() as opened:
+        descriptor = Path(f"/dev/fd/{opened.fileno()}")
+        assert by_name(descriptor) == by_name(Path(f"/proc/self/fd/{opened.fileno()}")) == file
+        file.unlink()
+        with pytest.raises(OSError, match="no name"):
+            by_name(descriptor)
+    reading, writing = os.pipe()
+    with os.fdopen(reading), os.fdopen(writing, "w"), pytest.raises(OSError, match="no regular file"):
+        by_name(Path(f"/dev/fd/{reading}"))

@@ -15,6 +15,7 @@ import pytest
 
 from modelward import child
 from modelward.child import Bounds, Child, ChildEnded, in_child, in_child_meanwhile
+from modelward.no_process import NoProcess
 from modelward.problem import Problem, ProblemsFound
 
 BOUNDS = Bounds(20, 1 << 30)
@@ -210,5 +211,7 @@ def test_where_the_system_starts_no_process_that_is_the_reason(monkeypatch: pyte
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    with pytest.raises(ChildEnded, match=r"starts no process: Resource temporarily unavailable"):
+    with pytest.raises(NoProcess, match=r"starts no further process: Resource temporarily unavailable; ulimit -u is"):
         in_child(BOUNDS, add, 1, 2)
+    with pytest.raises(NoProcess, match=r"Raise pids\.max"):
+        asyncio.run(in_child_meanwhile(BOUNDS, add, 1, 2))

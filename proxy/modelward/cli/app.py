@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
+from modelward.no_process import refused_thread
 from modelward.problem import ProblemsFound, WrongUsage
 from modelward.suggest import did_you_mean
 
@@ -143,6 +144,11 @@ def _run(argv: Sequence[str]) -> int:
         return leaving.code if isinstance(leaving.code, int) else 1
     except ProblemsFound as found:
         import_module("modelward.cli.output").print_problems(found.problems)
+        return 1
+    except RuntimeError as error:
+        if (refused := refused_thread(error)) is None:
+            raise
+        import_module("modelward.cli.output").print_problems([refused])
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED

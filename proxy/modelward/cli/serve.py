@@ -5,11 +5,13 @@ import os
 from collections.abc import Mapping
 from typing import get_args
 
-from modelward.bounded_file import read_regular
+from modelward.bounded_file import by_name, read_regular
 from modelward.config.arguments import add_arguments as add_configuration_arguments
 from modelward.config.log import Level
 from modelward.config.reading import Reading
+from modelward.config.settings_files import unreadable
 from modelward.models import reader_process
+from modelward.problem import ProblemsFound
 
 KEY = "repository"
 LARGEST_FILE = 1 << 20
@@ -24,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0 after a drain, 1 where a problem prevents serving."""
+    if arguments.config is not None:
+        try:
+            arguments.config = by_name(arguments.config)  # the child that reads it has none of our descriptors
+        except OSError as error:
+            raise ProblemsFound([unreadable(arguments.config, error)]) from None
     reading = Reading(arguments)  # goes on while the server is imported, as does what reads model files
     reader = reader_process.fork() if names_models(arguments, os.environ) else None
     try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from modelward.child import Bounds, Child, ChildEnded
 from modelward.config.settings_files import SettingsFiles
+from modelward.no_process import NoProcess
 from modelward.problem import Problem, ProblemsFound
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Reading:
         """Begins with what the files say now. arguments: as modelward.config.arguments has them."""
         self._arguments = argparse.Namespace(**{key: value for key, value in vars(arguments).items() if key != "run"})
         self._first: Child[Read] | None = None
-        with suppress(ChildEnded):  # told when it is read
+        with suppress(ChildEnded, NoProcess):  # told when it is read
             self._first = self._child(None, again=False)
 
     def load(self, files: SettingsFiles, again: bool) -> Config:

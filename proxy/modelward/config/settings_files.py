@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 
+from modelward.problem import Problem
 from modelward.repository.files import SETTINGS_FILE
 
 MAIN = "configuration"
@@ -28,6 +30,12 @@ def place_of(file: Path, model: str = "") -> str:
         return MAIN
     # the folder as it is called, wherever links lead: a mounted ConfigMap's files are links into a folder with a date
     return f"{model or file.absolute().parent.name}/{SETTINGS_FILE}"
+
+
+def unreadable(file: Path, error: OSError) -> Problem:
+    """Why the main file is not read. error: as modelward.bounded_file raises it."""
+    how = "Write it to a file, and name that with --config" if error.errno == errno.EINVAL else "Check --config"
+    return Problem("the configuration cannot be read", str(file), error.strerror or str(error), how)
 
 
 class SettingsFiles:

@@ -10,7 +10,7 @@ from modelward.config.files import anchor
 from modelward.config.layer import Layer, merge
 from modelward.config.model import Anomaly, ModelSettings
 from modelward.config.schema import Config
-from modelward.config.settings_files import MAIN, SettingsFiles
+from modelward.config.settings_files import MAIN, SettingsFiles, unreadable
 from modelward.config.variables import has_variable
 from modelward.lazy import Lazy
 from modelward.problem import Problem, ProblemsFound
@@ -109,8 +109,7 @@ def from_file(path: Path, files: SettingsFiles | None = None) -> Layer:
     try:
         data = (files or SettingsFiles()).take(MAIN, path, lambda file: read_regular(file, LARGEST_SETTINGS)) or b""
     except OSError as error:
-        why = error.strerror or str(error)
-        raise ProblemsFound([Problem("the configuration cannot be read", str(path), why, "Check --config")]) from error
+        raise ProblemsFound([unreadable(path, error)]) from error
     layer = yaml_text.read_document(_text(data, path), str(path))
     anchor(layer.values, Config, path.parent)
     models = layer.values.get("models")

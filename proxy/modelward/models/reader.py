@@ -24,6 +24,7 @@ from modelward.integrity.version_files import VersionFiles
 from modelward.models.artifact import Artifact
 from modelward.models.inventory import Load
 from modelward.models.reading import Facts, Gone, Late, NoAnswer, Wire, artifact_of, problems_of, told, well_formed
+from modelward.no_process import no_process
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import LARGEST_MODEL, canonical
 from modelward.repository.scan import Version
@@ -119,16 +120,21 @@ class Reader:
         wire.send(facts, data)
 
     def _start(self) -> Wire:
+        """Raises NoProcess."""
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=environment(),
-                start_new_session=True,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    self._command,
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env=environment(),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                ours.close()
+                raise no_process(error) from None
         self._wire, self._has_greeted = Wire(ours), False
         return self._wire
 

@@ -28,6 +28,7 @@ from modelward.models.artifact import Artifact
 from modelward.models.made_up import with_zeros
 from modelward.models.runtime import runtime
 from modelward.models.warmup import made_up, sizes
+from modelward.no_process import NoProcess, no_process
 from modelward.problem import Problem, ProblemsFound
 from modelward_native.backend.engine import Engine
 
@@ -134,7 +135,7 @@ class Trials:
         bounds = Bounds(self._seconds, MEMORY + 4 * len(artifact.data))
         try:
             findings = in_child(bounds, find, artifact.data, symbols)
-        except ChildEnded as ended:
+        except (ChildEnded, NoProcess) as ended:
             return Findings((), (f"it could not be tried: {ended}",))
         except ValueError:  # it cannot be opened: opening it says why
             return Findings(())
@@ -211,8 +212,11 @@ def plan(engine: Engine, symbols: Symbols) -> list[Dims]:
 
 
 def _forked(run: Callable[[], object]) -> str | None:
-    """None where it returned; else what became of it."""
-    pid = os.fork()
+    """None where it returned; else what became of it. Raises NoProcess."""
+    try:
+        pid = os.fork()
+    except OSError as error:
+        raise no_process(error) from None
     if pid == 0:
         signal.alarm(RUN_SECONDS)
         try:

@@ -20,6 +20,7 @@ from modelward.config.schema import Config
 from modelward.models.inventory import facts_of
 from modelward.models.opening import OpenVersion
 from modelward.models.reader import Reader
+from modelward.no_process import refused_thread
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import problems_of
 from modelward.server.app import Application, Inherited, running
@@ -113,6 +114,11 @@ class Worker:
         except ProblemsFound as found:
             self._channel.send(Failed(found.problems))
             return 1
+        except RuntimeError as error:
+            if (refused := refused_thread(error)) is None:
+                raise
+            self._channel.send(Failed((refused,)))
+            return 1
         finally:
             beating.cancel()
         return 0
@@ -170,9 +176,9 @@ class Worker:
             changed = await application.serving.follow_rules(config)
         except ProblemsFound as found:
             self._channel.send(Ruled(found.problems))
-        except Exception:
+        except Exception as error:
             log.exception("the settings could not be followed")
-            self._channel.send(Ruled((DEFECT,)))
+            self._channel.send(Ruled((refused_thread(error) or DEFECT,)))
         else:
             self._channel.send(Ruled(changed=tuple(changed)))
 
@@ -181,9 +187,9 @@ class Worker:
             changed = await application.serving.follow_models(config)
         except ProblemsFound as found:
             self._channel.send(Reloaded(None, found.problems))
-        except Exception:
+        except Exception as error:
             log.exception("the models could not be followed")
-            self._channel.send(Reloaded(None, (DEFECT,)))
+            self._channel.send(Reloaded(None, (refused_thread(error) or DEFECT,)))
         else:
             self._channel.send(Reloaded(describe(application), problems_of(application.refused), tuple(changed)))
 
@@ -224,4 +230,9 @@ def main(arguments: Sequence[str]) -> int:
     # a terminal's Ctrl-C goes to all processes, and is the supervisor's to answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    return int(uvloop.run(work(*map(int, arguments))))
+    try:
+        return int(uvloop.run(work(*map(int, arguments))))
+    except RuntimeError as error:  # the loop starts a thread to end those that there are
+        if refused_thread(error) is None:
+            raise
+        return 1

@@ -16,6 +16,7 @@ from modelward.bounded_file import read_regular
 from modelward.config.named_files import NamedFile, named_files
 from modelward.config.schema import Config
 from modelward.fingerprint import Fingerprint, fingerprint
+from modelward.no_process import refused_thread
 
 LOOK_SECONDS = 2.0
 LARGEST = 16 << 20  # bytes that are hashed
@@ -44,8 +45,10 @@ class NamedFiles:
         while True:
             try:
                 await self.look()
-            except Exception:
-                log.exception("a look at the files that the configuration names failed")
+            except Exception as error:
+                refused = refused_thread(error)
+                text = "a look at the files that the configuration names failed: %s"
+                log.error(text, refused or error, exc_info=not refused)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:

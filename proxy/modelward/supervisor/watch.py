@@ -17,6 +17,7 @@ from pathlib import Path
 
 from modelward.bounded_file import read_regular
 from modelward.fingerprint import fingerprint
+from modelward.no_process import refused_thread
 from modelward.repository.files import LARGEST_SETTINGS
 
 LOOK_SECONDS = 0.5  # a change is acted upon when one more look finds nothing else changed
@@ -85,7 +86,9 @@ async def _follow(
             failed()
             if began >= quiet_until:
                 quiet_until = began + REPEAT_SECONDS
-                log.exception("a change of the %s was not followed: %s; SIGHUP reloads", what, error)
+                refused = refused_thread(error)
+                text = "a change of the %s was not followed: %s; SIGHUP reloads"
+                log.error(text, what, refused or error, exc_info=not refused)
 
 
 class Gone:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from modelward.admin.operator import Replaced, WorkerStatus
+from modelward.admin.operator import NotNow, Replaced, WorkerStatus
 from modelward.config.changes import with_rules
 from modelward.config.schema import Config
 from modelward.config.units import SECOND
@@ -15,8 +15,8 @@ from modelward.limits import callers
 from modelward.limits.temporary import TemporaryLimit
 from modelward.models.approved import Approved
 from modelward.models.weights import Shares
+from modelward.no_process import NoProcess
 from modelward.problem import Problem, ProblemsFound
-from modelward.repository.refused import problems_of
 from modelward.server.canary_causes import CanaryCauses
 from modelward.server.channel import (
     Answers,
@@ -37,6 +37,7 @@ from modelward.server.report import Report
 from modelward.server.sticky import sticky_key
 from modelward.supervisor.prefork import Preforked
 from modelward.supervisor.utilization_watch import UtilizationWatch
+from modelward.supervisor.worker_ends import died_at_reload, died_at_start, ending_of, lost
 from modelward.supervisor.worker_process import WorkerProcess
 from modelward.supervisor.workers import Workers
 from modelward.tasks import Tasks
@@ -151,6 +152,7 @@ class WorkerPool:
         """Every worker is replaced, one after the other, each drained when its replacement is ready.
 
         replaced: told of each. Raises ProblemsFound where a replacement cannot start; the workers that are left go on.
+        Raises NotNow where the server ends meanwhile.
         """
         async with self._rolling:
             for slot in self._slots:
@@ -160,7 +162,7 @@ class WorkerPool:
         """Every worker serves other models from one request to the next; the first tries them for all.
 
         Returns in words what changed, and what is wrong with models that were refused. Raises ProblemsFound, and then
-        all models are as they were.
+        all models are as they were; NotNow where the server ends meanwhile.
         """
         changed: dict[str, None] = {}
         problems: dict[Problem, None] = {}
@@ -178,7 +180,8 @@ class WorkerPool:
                         break
                     worker = await self._replacement(slot)
                 if worker.reloaded is None:
-                    raise ProblemsFound([_died_at_reload(worker.number)])
+                    self._stay()
+                    raise ProblemsFound([died_at_reload(worker.number)])
                 if worker.reloaded.report is None:
                     raise ProblemsFound(worker.reloaded.problems)
                 changed |= dict.fromkeys(worker.reloaded.changed)
@@ -191,10 +194,16 @@ class WorkerPool:
     async def _replacement(self, slot: WorkerSlot) -> WorkerProcess:
         """Of a worker that has died of a load, when it is ready. Raises ProblemsFound where it cannot start."""
         while (worker := slot.worker) is None or not worker.ready:
+            self._stay()
             if slot.problems:
                 raise ProblemsFound(slot.problems)
             await self._workers.move()
         return worker
+
+    def _stay(self) -> None:
+        """Raises NotNow where the server ends: what its workers have not done is no fault of theirs."""
+        if self._ending:
+            raise NotNow("the server is ending; ask the next one")
 
     def pardon(self, model: str, version: str | None) -> list[tuple[str, str]]:
         """These versions are run with everything again; which, by model and version, had not been."""
@@ -298,7 +307,7 @@ class WorkerPool:
     # ---- one worker
 
     async def _spawn(self, slot: WorkerSlot) -> WorkerProcess:
-        """A process for the slot."""
+        """A process for the slot. Raises NoProcess."""
         worker = await self._workers.start()
         if self._ending:
             worker.kill()
@@ -332,7 +341,7 @@ class WorkerPool:
         self._workers.vacate(worker)
         if worker.report is None and not worker.draining:
             slot.failures = max(slot.failures, 1) if worker.died_of_load else slot.failures + 1
-            slot.problems = () if worker.died_of_load else worker.problems or (_died_at_start(code),)
+            slot.problems = () if worker.died_of_load else worker.problems or (died_at_start(code),)
         self._workers.note_move()
         if self._starting and slot.problems:  # told by `start`, which gives up
             return
@@ -340,61 +349,42 @@ class WorkerPool:
             self._hung += worker.hung
             self._died += not worker.hung
             log.error(
-                "worker %d (pid %d) has ended with %s; starting another", worker.number, worker.pid, _ending(code)
+                "worker %d (pid %d) has ended with %s; starting another", worker.number, worker.pid, ending_of(code)
             )
             await self._replace(slot)
 
     async def _replace(self, slot: WorkerSlot) -> None:
         """At once, unless it is a worker that does not get ready."""
         slot.worker = None
-        for problem in slot.problems:
-            log.error("a worker cannot start: %s", problem)
-        if slot.failures:
-            await asyncio.sleep(min(FIRST_PAUSE_SECONDS * 2 ** (slot.failures - 1), LONGEST_PAUSE_SECONDS))
-        if not self._ending:
-            slot.worker = await self._spawn(slot)
+        while slot.worker is None and not self._ending:
+            for problem in slot.problems:
+                log.error("a worker cannot start: %s", problem)
+            if slot.failures:
+                await asyncio.sleep(min(FIRST_PAUSE_SECONDS * 2 ** (slot.failures - 1), LONGEST_PAUSE_SECONDS))
+            if self._ending:
+                return
+            try:
+                slot.worker = await self._spawn(slot)
+            except NoProcess as found:
+                slot.failures, slot.problems = slot.failures + 1, found.problems
+                self._workers.note_move()
 
     async def _roll(self, slot: WorkerSlot) -> Replaced:
         """The next worker of a slot takes it over when it is ready; if it never is, nothing has changed."""
         after = await self._spawn(slot)
         while after in self._workers and not after.ready:
             await self._workers.move()
+        self._stay()
         if after.died_of_load:
             return await self._roll(slot)
         if not after.ready:
             raise ProblemsFound(slot.problems)
         before = slot.worker
-        if lost := _lost(before, after):
+        if gone := lost(before, after):
             after.drain(self.config.drain.timeout / SECOND)
-            raise ProblemsFound(lost)
+            raise ProblemsFound(gone)
         slot.worker = after
         self._rolled += 1
         if before is not None:
             before.drain(self.config.drain.timeout / SECOND)
         return Replaced(after.number, after.pid, before.pid if before is not None else 0)
-
-
-def _lost(before: WorkerProcess | None, after: WorkerProcess) -> tuple[Problem, ...]:
-    """Why a worker does not serve versions that the one before it serves, whose files were good then."""
-    if before is None or before.report is None or after.report is None:
-        return ()
-    served, next_served = before.report.versions, after.report.versions
-    return problems_of(
-        each
-        for each in after.report.refused
-        if set(served.get(each.name, ())) - set(next_served.get(each.name, ())) and each.name in served
-    )
-
-
-def _died_at_reload(number: int) -> Problem:
-    why, how = "it ended while it read, opened or tried a model", "Look for its last words in the log"
-    return Problem(f"worker {number} has not survived the reload", "models", why, how)
-
-
-def _ending(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
-
-
-def _died_at_start(code: int) -> Problem:
-    how = "Look for its last words above; an exit by signal 9 is often a want of memory"
-    return Problem(f"a worker ended with {_ending(code)} before it was ready", "workers", how=how)

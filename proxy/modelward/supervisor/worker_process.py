@@ -12,6 +12,7 @@ from math import inf
 from typing import Self
 
 from modelward.child import import_path
+from modelward.no_process import no_process
 from modelward.problem import Problem
 from modelward.server.canary_causes import CanaryCauses
 from modelward.server.channel import (
@@ -63,7 +64,7 @@ class WorkerProcess:
     @classmethod
     async def start(cls, number: int, inherited: tuple[int, ...], preforked: list[Preforked]) -> Self:
         """inherited: descriptors, in the order in which modelward.server.worker takes them. preforked: one that is left
-        of these is taken; otherwise it is started by exec."""
+        of these is taken; otherwise it is started by exec. Raises NoProcess."""
         ours, theirs = socket.socketpair()
         with theirs:
             descriptors = (*inherited, theirs.fileno())
@@ -73,9 +74,13 @@ class WorkerProcess:
                     return cls(number, forked, await Channel.over(ours))
             # -P and the same path: what it imports is what we have imported, wherever it is started
             command = [sys.executable, "-P", "-m", "modelward.server", *map(str, (number, *descriptors))]
-            popen = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=descriptors, env=environment(os.environ)
-            )
+            try:
+                popen = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, pass_fds=descriptors, env=environment(os.environ)
+                )
+            except OSError as error:
+                ours.close()
+                raise no_process(error) from None
         return cls(number, popen, await Channel.over(ours))
 
     @property

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from modelward.admin.operator import WorkerStatus
 from modelward.models.facts import FactsByVersion
+from modelward.no_process import NoProcess
 from modelward.server.canary_causes import CanaryCauses
 from modelward.server.report import Report
 from modelward.supervisor.prefork import Preforked
@@ -117,13 +118,17 @@ class Workers:
         return total
 
     async def start(self) -> WorkerProcess:
-        """Waits while too many that drain have not ended yet."""
+        """Waits while too many that drain have not ended yet. Raises NoProcess."""
         while len(self._taken) == self.region.slots:
             await self.move()
         number = min(number for number in range(self.region.slots) if number not in self._taken)
         self._taken.add(number)  # before anything is waited for: a part of the region has one writer
         self.region.open(number)
-        worker = await WorkerProcess.start(number, (self.region.fd, self._grpc), self.preforked)
+        try:
+            worker = await WorkerProcess.start(number, (self.region.fd, self._grpc), self.preforked)
+        except NoProcess:
+            self._taken.discard(number)
+            raise
         self._workers.add(worker)
         return worker
 
