@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -244,7 +245,10 @@ def _read(process: subprocess.Popen[str] | Forked, output: list[str]) -> None:
 
 def _addresses(server: ServerProcess) -> bool:
     for line in list(server.output):
-        if found := _GRPC_LINE.match(line.strip()):
+        if '"message": "READY"' in line:
+            told = json.loads(line)["fields"]
+            server.grpc, server.http, server.admin = told["grpc"], told["http"], told.get("admin", "")
+        elif found := _GRPC_LINE.match(line.strip()):
             server.grpc = found[1]
         elif found := _HTTP_LINE.match(line.strip()):
             server.http = found[1]

@@ -1,4 +1,5 @@
-"""READY: what is served, how, and which guards are off. A table on a terminal, plain lines anywhere else."""
+"""READY: what is served, how, and which guards are off. A table on a terminal, plain lines anywhere else, and one line
+where the log is JSON."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from modelward.cli.output import console, is_terminal, print_table
 from modelward.cli.text import plain
 from modelward.config.listen import Listen
 from modelward.server.report import COLUMNS, Report
+from modelward.telemetry.logs import json_line
 
 
 def lines(report: Report) -> Iterator[str]:
@@ -16,6 +18,20 @@ def lines(report: Report) -> Iterator[str]:
     for row in report.rows:
         cells = (", ".join(plain(cell).split("\n")) for cell in row)
         yield "; ".join(f"{column} {cell}" for column, cell in zip(COLUMNS, cells, strict=True))
+
+
+def print_json_ready(report: Report, listen: Listen, workers: int = 1) -> None:
+    """The same as one line of the log, whose fields are for programs. listen: with real ports."""
+    addresses = {name: str(getattr(listen, name)) for name in ("grpc", "http", "admin") if getattr(listen, name)}
+    fields = {
+        **addresses,
+        "workers": workers,
+        "models": [dict(zip(COLUMNS, row, strict=True)) for row in report.rows],
+        "guards": dict(report.guards),
+        "refused": [str(each) for each in report.refused],
+        "notes": [*report.notes],
+    }
+    print(json_line("modelward.serve", "READY", fields), flush=True)
 
 
 def print_ready(report: Report, listen: Listen, workers: int = 1) -> None:

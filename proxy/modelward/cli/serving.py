@@ -19,7 +19,7 @@ from modelward.admin.recorded import Recorded
 from modelward.approvals.configuration import Configuration, agreed
 from modelward.audit.record import Actor
 from modelward.cli.output import console, give_stdout_up, is_terminal, print_problems
-from modelward.cli.ready import print_ready
+from modelward.cli.ready import print_json_ready, print_ready
 from modelward.config import triton
 from modelward.config.log import LogSettings
 from modelward.config.named_files import read_at_reloads
@@ -148,7 +148,8 @@ async def serve(supervisor: Supervisor, file: Path | None = None, reader: reader
     try:
         if not signalled.is_set():
             try:
-                print_ready(supervisor.report, supervisor.config.listen, config.workers)
+                show = print_json_ready if config.log.format == "json" else print_ready
+                show(supervisor.report, supervisor.config.listen, config.workers)
             except OSError as error:  # READY is information: a server that has lost its reader serves on
                 give_stdout_up()
                 log.warning("ready, but stdout cannot be written, and READY is not shown: %s", error.strerror)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from modelward.config.log import LogSettings
@@ -39,6 +40,12 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
+
+
+def json_line(logger: str, message: str, fields: Mapping[str, object]) -> str:
+    """As the log has it with JsonFormatter: INFO, of the supervisor."""
+    values = {"name": logger, "levelno": logging.INFO, "levelname": "INFO", "msg": message, "fields": fields}
+    return JsonFormatter(None).format(logging.makeLogRecord(values))
 
 
 def configure(settings: LogSettings, level: str | None = None, worker: int | None = None) -> None:
