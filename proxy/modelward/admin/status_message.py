@@ -130,6 +130,7 @@ def promotion_message(status: PromotionStatus) -> Message:
         actor=event.actor if event else "",
         forced=promotion.forced,
         by=known.by,
+        judge=known.judge,
         requests=traffic.requests if traffic else 0,
         all_requests=traffic.total if traffic else 0,
         callers=traffic.callers if traffic else 0,

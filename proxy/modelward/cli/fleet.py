@@ -11,7 +11,11 @@ from modelward.cli.text import plain
 from modelward.problem import Problem
 
 SERVERS = ("server", "release", "state", "last seen", "leads", "store lost")
-MODELS = ("model", "server", "version", "step", "epoch", "requests", "not followed because")
+MODELS = ("model", "server", "version", "step", "epoch", "requests in this step", "not followed because")
+COUNTED = (
+    "requests in this step: that the version has answered, of those that all versions have. The leader adds up all "
+    "servers, and judges by that; what another server counts is its own"
+)
 ALONE = Problem("this server is alone", "fleet", "it belongs to no fleet", "Set fleet to the URL of a store")
 
 
@@ -37,14 +41,22 @@ def show(client: admin.Client, *, json: bool) -> int:
         for each in status.fleet_servers
     ])  # fmt: skip
     if rows := sorted(
-        (of.model, each.replica, of.version, of.step, of.epoch, f"{of.requests} of {of.all_requests}", of.held)
+        (of.model, each.replica, of.version, of.step, of.epoch, _counted(of, leads=each.leads), of.held)
         for each in status.fleet_servers
         for of in each.models
     ):
         print_table("promotions", MODELS, rows)
+    if any(of.all_requests for each in status.fleet_servers for of in each.models):
+        console().print(COUNTED, soft_wrap=True)
     if more := max((each.more_models for each in status.fleet_servers), default=0):
         console().print(f"and {more} more models", soft_wrap=True)
     return admin.DONE
+
+
+def _counted(of: Any, *, leads: bool) -> str:
+    """Empty where no step is under way, or nothing was counted in it."""
+    whose = "all servers" if leads else "its own"
+    return f"{of.requests} of {of.all_requests}, {whose}" if of.all_requests else ""
 
 
 def _state(server: Any) -> str:

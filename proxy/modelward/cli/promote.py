@@ -97,6 +97,9 @@ def progress(promotion: Any) -> list[str]:
     if promotion.phase != "stepping":
         return []
     lines = []
+    if promotion.judge:
+        judged = f"{promotion.judge} judges, by what all servers of the fleet have counted (its modelward status)"
+        lines.append(f"{judged}; this server alone:")
     if promotion.all_requests:
         who = f", {promotion.callers} callers" if promotion.callers and promotion.by == "caller" else ""
         lines.append(f"{promotion.requests} of {promotion.all_requests} requests in this step{who}")

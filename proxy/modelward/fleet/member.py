@@ -116,8 +116,9 @@ class Member:
         return bool(self.up) and self.leader == self.identity and time.monotonic() - self._heard < LEASE_SECONDS
 
     @property
-    def judges(self) -> bool:
-        return self.leads or not self.up or not self.leader or time.monotonic() - self._heard > LEASE_SECONDS
+    def judge(self) -> str:
+        is_here = not self.up or self.leader == self.identity or time.monotonic() - self._heard > LEASE_SECONDS
+        return "" if is_here else self.leader.rpartition("/")[0] or self.leader
 
     def joined(self, state: State) -> State:
         self._read(again=False)

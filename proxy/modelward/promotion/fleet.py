@@ -13,8 +13,9 @@ class Fleet(Protocol):
     """Used on the supervisor's loop."""
 
     @property
-    def judges(self) -> bool:
-        """Whether this server takes back what does worse: it leads the fleet, or cannot reach the others."""
+    def judge(self) -> str:
+        """The server that takes back what does worse, by what all have counted. Empty where that is this one: it leads
+        the fleet, or cannot reach the others."""
 
     @property
     def leads(self) -> bool:
@@ -48,8 +49,8 @@ class Fleet(Protocol):
 class Alone:
     """One server."""
 
-    judges = leads = alone = True
-    replica = ""
+    leads = alone = True
+    replica = judge = ""
 
     def joined(self, state: State) -> State:
         return state

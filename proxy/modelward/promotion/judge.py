@@ -20,13 +20,16 @@ Merged = Callable[[str, Promotion, Sides], Sides]
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of the last promotion of a model. findings: of the present step, as they were last looked at."""
+    """What is known of the last promotion of a model. findings: of the present step, as they were last looked at.
+    judge: the server that judges it, by what all servers of a fleet have counted; empty where it is this one, and else
+    findings and traffic are this one's own."""
 
     promotion: Promotion
     event: Event | None
     findings: tuple[Finding, ...] = ()
     traffic: Traffic | None = None
     by: str = "caller"
+    judge: str = ""
 
 
 class Judge:

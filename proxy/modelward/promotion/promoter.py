@@ -160,7 +160,9 @@ class Promoter:
         promotion, by = self.state.promotions[model], self._settings(model).by
         event = self.state.last_event(model, but=GOES_ON)  # it tells why the step was done
         known = self._judge.known(model, promotion) if self._standing.under_way(model) is not None else None
-        return Known(promotion, event, *known, by) if known is not None else Known(promotion, event, by=by)
+        if known is None:
+            return Known(promotion, event, by=by)
+        return Known(promotion, event, *known, by, self.fleet.judge)
 
     def too_few_callers(self, model: str) -> list[Problem]:
         """Whether the callers so far are too few for the share of the present step."""
@@ -257,7 +259,7 @@ class Promoter:
             await self._change(model, again[0], f"{again[0].percent} %", ITSELF, again[1])
             return
         now = self._server.arms(model)
-        if self.fleet.judges and await self._fails(model, promotion, now):
+        if not self.fleet.judge and await self._fails(model, promotion, now):
             return
         open_ = undecided(self._judge.findings(model, promotion))
         self._judge.remember(model, now)

@@ -50,6 +50,7 @@ PROMOTED = PromotionStatus(
         Event(at=7.5, model="a", version="2", what="25 %", actor="bob", why="a reason"),
         (Finding("errors", Decision.UNDECIDED, "too few", 3, 700, "Wait"),),
         Traffic(3, 9, 2),
+        judge="s0",
     ),
     (BROKEN,),
     unsaved=True,
@@ -323,6 +324,7 @@ def test_a_promotion_is_asked_for_with_all_that_was_said_and_told_or_its_problem
         assert (answer.promotion.percent, answer.promotion.why, [*answer.problems]) == (25, "a reason", [])
         assert (answer.promotion.actor, answer.unsaved, answer.warnings[0].what) == ("bob", True, BROKEN.what)
         assert (answer.promotion.requests, answer.promotion.all_requests, answer.promotion.callers) == (3, 9, 2)
+        assert answer.promotion.judge == "s0"
         (bound,) = answer.promotion.bounds
         assert (bound.bound, bound.decision, bound.words) == ("errors", "undecided", "too few. Wait")
         assert (bound.answers, bound.needed) == (3, 700)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+
 import pytest
 
 from modelward.cli.ready import print_json_ready, print_ready

@@ -103,6 +103,7 @@ async def test_a_step_ends_by_what_all_have_counted_together_and_none_alone(tmp_
     enough(servers[0].served, 2000)
     await rounds(*servers, count=3, looks=True)
     assert servers[0].member.leads
+    assert [each.promoter.known("m").judge for each in servers] == ["", "a", "a"]
     assert [each.share for each in servers] == [10] * 3, "it has not answered enough"
     for each in servers[1:]:
         enough(each.served, 8000)
@@ -626,11 +627,11 @@ async def test_a_key_that_the_store_has_lost_is_put_back_and_another_one_is_told
 @on_a_loop
 async def test_while_the_store_hangs_each_server_judges_alone_though_it_is_not_given_up_yet(tmp_path: Path) -> None:
     servers = await three(MemoryStore(), tmp_path)
-    assert [each.member.judges for each in servers] == [True, False, False]
+    assert [each.member.judge for each in servers] == ["", "a", "a"]
     for each in servers:
         each.member._heard -= LEASE_SECONDS
     assert all(each.member.up for each in servers)
-    assert [each.member.judges for each in servers] == [True] * 3
+    assert [each.member.judge for each in servers] == [""] * 3
     assert not any(each.member.leads for each in servers)
 
 
