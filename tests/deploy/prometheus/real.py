@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -25,18 +25,36 @@ MILLISECONDS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 SCRAPED_EACH = "500ms"
 
 
-def shortened(rules: str, factor: float) -> str:
-    """The rules with every range, and every time that a cause must last, divided by `factor`."""
+def shortened(rules: str, factor: float, longest: str) -> str:
+    """The rules with every range, and every time that a cause must last, divided by `factor`. longest: such a time."""
 
     def shorter(found: re.Match[str]) -> str:
-        return f"{round(int(found[1]) * MILLISECONDS[found[2]] / factor)}ms"
+        return f"{round(milliseconds(found[0]) / factor)}ms"
 
     read = yaml.safe_load(rules)
     for rule in (rule for group in read["groups"] for rule in group["rules"]):
-        rule["expr"] = re.sub(r"(?<=\[)(\d+)([smhd])(?=\])", shorter, rule["expr"])
+        rule["expr"] = re.sub(r"(?<=\[)\d+[smhd](?=\])", shorter, rule["expr"])
         if "for" in rule:
-            rule["for"] = re.sub(r"^(\d+)([smhd])$", shorter, rule["for"])
+            lasts = min(milliseconds(rule["for"]) / factor, milliseconds(longest))
+            rule["for"] = f"{round(lasts)}ms"
     return yaml.safe_dump(read, width=1000)
+
+
+def milliseconds(text: str) -> int:
+    """Of a time with one unit, as the rules have it."""
+    return int(text[:-1]) * MILLISECONDS[text[-1]]
+
+
+class Variant(NamedTuple):
+    """What tells rules of one alert apart."""
+
+    alert: str
+    severity: str
+    window: str = ""
+
+
+def variant(alert: str, labels: Mapping[str, str]) -> Variant:
+    return Variant(alert, labels["severity"], labels.get("window", ""))
 
 
 @dataclass(frozen=True)
@@ -46,6 +64,10 @@ class Alert:
     name: str
     labels: Mapping[str, str]
     texts: Mapping[str, str]
+
+    @property
+    def variant(self) -> Variant:
+        return variant(self.name, self.labels)
 
 
 class Prometheus:
