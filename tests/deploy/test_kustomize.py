@@ -18,6 +18,7 @@ from tests.commands import modelward
 from tests.deploy.kubernetes import NATIVE_SIDECARS, NEWEST, faults, guard, pod_specs
 from tests.deploy.pods import MARGIN, laid_out, value_of
 from tests.deploy.policy import violations, writable
+from tests.deploy.release import RELEASE
 
 pytest.importorskip("helm_python")
 
@@ -104,7 +105,7 @@ def test_components_change_what_they_are_for() -> None:
     assert "modelward.models.svc" in certificate["spec"]["dnsNames"]
     variables = {each["name"] for each in guard(deployment["spec"]["template"]["spec"])["env"]}
     assert {"MODELWARD__TLS__KEY", "MODELWARD__ACCESS__KEYS", "MODELWARD__LIMITS__SHARED__URL"} <= variables
-    assert guard(deployment["spec"]["template"]["spec"])["image"] == "registry.example/modelward:0.1.0"
+    assert guard(deployment["spec"]["template"]["spec"])["image"] == f"registry.example/modelward:{RELEASE}"
 
 
 def with_components(name: str, base: str, *components: str) -> str:
