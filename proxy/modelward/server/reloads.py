@@ -17,11 +17,13 @@ class Reloads:
         self.applied = 0
         self.partial = 0
         self.refused = 0
+        self._failing = False
         self._told: Sequence[Problem] = ()
 
     def apply(self, changed: Sequence[str], restart: Sequence[str], problems: Sequence[Problem] = ()) -> None:
         """changed: in words. restart: keys that differ and stay as they are. problems: of models that were refused; the
-        log has them already."""
+        log has them already. They are told by their own metric, so that one broken file is one alert."""
+        self._failing = False
         self.applied += not problems
         self.partial += bool(problems)
         self._told = problems
@@ -36,6 +38,7 @@ class Reloads:
     def refuse(self, problems: Sequence[Problem]) -> None:
         """Everything stays as it was. One line for each problem, and one for all that were told the last time."""
         self.refused += 1
+        self._failing = True
         if list(problems) == list(self._told):
             log.error("not reloaded, for the same %s as before", counted(len(problems), "problem"))
         else:
@@ -46,4 +49,4 @@ class Reloads:
         self._told = problems
 
     def stats(self) -> ReloadSnapshot:
-        return ReloadSnapshot(self.applied, self.refused, int(bool(self._told)), self.partial)
+        return ReloadSnapshot(self.applied, self.refused, int(self._failing), self.partial)

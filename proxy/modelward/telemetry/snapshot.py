@@ -163,7 +163,7 @@ class CloseReasonSnapshot:
 class ReloadSnapshot:
     applied: int = 0
     refused: int = 0
-    failing: int = field(default=0, metadata=FLAG)  # 1 while the last reload, or a model in it, was refused
+    failing: int = field(default=0, metadata=FLAG)  # 1 while the last reload was refused as a whole
     partial: int = 0  # applied, but for models that were refused
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 
+from tests import models
 from tests.commands import modelward
 from tests.deploy.prometheus import servers
 from tests.deploy.prometheus.real import SCRAPED_EACH, Prometheus, scraping
@@ -95,7 +96,9 @@ class Scene:
         assert promoted.returncode == 0, promoted.stderr
         restricted = modelward("identities", "restrict", TEAM, "--model", "capped", "--step", "round", *admin)
         assert restricted.returncode == 0, restricted.stderr
-        assert modelward("reload", *admin).returncode == 1, "a model of the repository is broken"
+        (self.folder / "troubled.yaml").write_text("workerz: 2\n")
+        assert modelward("reload", *admin).returncode == 1, "no such key"
+        models.repository(self.folder / "kept", {"broken": b"no model"})
         glass = ("--force", "--break-glass", "--reason", "a test", "--admin", self.kept.admin)
         broken = modelward("promote", "add", "2", "--steps", "100", *glass)
         assert broken.returncode == 0, broken.stderr

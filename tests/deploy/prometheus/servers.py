@@ -100,9 +100,10 @@ def troubled(folder: Path, keys: Path, store: str, *, sound: str, failing: str) 
     canary = folder / "far.npz"
     np.savez(canary, **{"input:x": GOOD, "output:y": GOOD + 2})  # it answers with GOOD + 1
     rules = "[{identity: '*', by: key, models: [watched, capped]}, {anonymous: true, models: ['*']}]"
-    return options(
+    config = folder / "troubled.yaml"
+    config.write_text("workers: 2\n")
+    arguments = options(
         _repository(folder / "models"),
-        "workers=2",
         f"access={{keys: {keys}, rules: {rules}}}",
         f"metrics.identities=[{TEAM}]",
         f"audit.folder={folder / 'audit'}",
@@ -123,6 +124,7 @@ def troubled(folder: Path, keys: Path, store: str, *, sound: str, failing: str) 
         f"models.far={{upstreams: ['{sound}'], canary: {{file: {canary}}}}}",
         f"models.failing={{upstreams: ['{failing}']}}",
     )
+    return ["--config", config, *arguments]
 
 
 def _repository(root: Path) -> Path:

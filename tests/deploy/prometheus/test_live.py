@@ -48,16 +48,21 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 
 def test_each_alert_fires_for_servers_that_have_its_cause_and_none_for_one_that_is_in_order(scene: Scene) -> None:
-    began, seen = time.monotonic(), set[Variant]()
+    began, seen, where = time.monotonic(), set[Variant](), set[tuple[str, str]]()
     while (missing := CAUSED - seen) or time.monotonic() < began + QUIET_SECONDS:
         assert time.monotonic() < began + LONGEST_SECONDS, f"not raised: {sorted(missing)}"
         scene.traffic()
         alerts = scene.prometheus.firing()
         assert not [alert for alert in alerts if alert.labels["job"] == "quiet"]
         seen |= {alert.variant for alert in alerts}
+        where |= {(alert.name, alert.labels.get("instance", "")) for alert in alerts}
         texts = [text for alert in alerts for text in alert.texts.values()]
         assert not [text for text in texts if "<error" in text or "<no value>" in text]
     assert scene.prometheus.broken_rules() == []
+    broken = {at for name, at in where if name == "ModelwardModelsRefused"}
+    refused = {at for name, at in where if name == "ModelwardReloadRefused"}
+    assert scene.kept.http in broken - refused, "a broken model is no refused configuration"
+    assert refused == {scene.troubled.http}
 
 
 def test_what_is_not_caused_here_is_an_alert() -> None:

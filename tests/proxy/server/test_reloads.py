@@ -27,3 +27,13 @@ def test_one_line_says_what_a_reload_changed(
     reloads.apply(changed, (), refused)
     assert caplog.messages == [line]
     assert (reloads.applied, reloads.partial) == ((0, 1) if refused else (1, 0))
+
+
+def test_a_reload_has_failed_where_it_was_refused_as_a_whole_until_the_next_one() -> None:
+    reloads = Reloads()
+    reloads.apply([], (), REFUSED)
+    assert reloads.stats().failing == 0, "refused models are counted apart"
+    reloads.refuse(REFUSED)
+    assert reloads.stats().failing == 1
+    reloads.apply([], (), REFUSED)
+    assert reloads.stats().failing == 0

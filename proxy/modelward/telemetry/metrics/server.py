@@ -162,14 +162,14 @@ def _reloads(snapshot: Snapshot) -> Iterator[Family]:
     in_order = Family(
         "modelward_last_reload_successful",
         "gauge",
-        "0 after a reload that was refused as a whole or for a model; what was served before goes on",
+        "0 after a reload that was refused as a whole; what was served before goes on",
     )
     reloads.add(("applied",), stats.applied)
     reloads.add(("partial",), stats.partial)
     reloads.add(("refused",), stats.refused)
     in_order.add((), 1 - stats.failing)
     yield from (reloads, in_order)
-    text = "Versions in the repository that cannot be served. The log and RepositoryIndex say why"
+    text = "Models and versions that cannot be served as the repository has them. The log and RepositoryIndex say why"
     yield Family("modelward_models_refused", "gauge", text, rows=[((), snapshot.refused)])
     findings = Family(
         "modelward_scan_findings", "gauge", "Findings of scans in versions that are served, by severity", ("severity",)
