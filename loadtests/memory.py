@@ -30,6 +30,7 @@ from tests.models import repository
 MINUTES = 60.0
 SETTLE_SECONDS = 5.0  # after the first answer, until memory counts as idle
 PER_SECOND = 200.0
+SCRAPE_SECONDS = 15.0
 CONNECTIONS = 8
 HOP, EMBEDDED = "modelward, a hop", "modelward, a model of its own"
 BOUNDS = {HOP: 61.0, EMBEDDED: 90.0}  # MiB, idle
@@ -40,9 +41,10 @@ PRESENT, FRAME = 1 << 63, (1 << 55) - 1  # in /proc/PID/pagemap
 METHOD = f"""\
 Memory of all processes of a server: their proportional set sizes (PSS), of /proc/PID/smaps_rollup. A page that other
 programs of the machine have mapped too, such as the C library's, counts in part. So the second column counts each page
-that the processes have mapped once and whole, whoever else has it (/proc/PID/pagemap, which root may read). Idle is
-{SETTLE_SECONDS:.0f} seconds after the first answer. Then {CONNECTIONS} connections send {PER_SECOND:.0f} ModelInfer of
-156 bytes a second, and /metrics is scraped every 15 seconds where there is such a page."""
+that the processes have mapped once and whole, other programs or not (/proc/PID/pagemap, which root may read). Idle is
+{SETTLE_SECONDS:.0f} seconds after the first answer, with no other server beside it. For the traffic all servers run at
+once: to each {CONNECTIONS} connections send {PER_SECOND:.0f} ModelInfer of 156 bytes a second, and /metrics is scraped
+every 15 seconds where there is such a page. They share pages then, so growth is that of the second column."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,20 @@ class Memory:
 
 @dataclass(frozen=True)
 class Kept:
-    """What one server has, idle and after the traffic; calls: that were answered."""
+    """What one server has: idle, alone on the machine; before and after the traffic, beside the others. calls: that
+    were answered."""
 
     name: str
     idle: Memory
+    before: Memory
     after: Memory
     calls: int
 
     @property
     def growth(self) -> float:
-        return self.after.pss - self.idle.pss
+        if self.before.alone is None or self.after.alone is None:
+            return self.after.pss - self.before.pss
+        return self.after.alone - self.before.alone
 
 
 def memory_of(pid: int) -> Memory:
@@ -119,20 +125,40 @@ def _calling(port: int, per_second: float) -> Iterator[list[int]]:
             thread.join()
 
 
-def measure(name: str, start: Start, seconds: float, scrape: bool) -> Kept:
+def measure_idle(start: Start) -> Memory:
     """Starts the server, and ends it."""
+    with _ready(start) as (process, _):
+        return memory_of(process.pid)
+
+
+def measure_traffic(starts: dict[str, Start], idle: dict[str, Memory], seconds: float) -> list[Kept]:
+    """Starts all servers, sends to all for so long, and ends them."""
+    with ExitStack() as stack:
+        ready = {name: stack.enter_context(_ready(start)) for name, start in starts.items()}
+        before = {name: memory_of(process.pid) for name, (process, _) in ready.items()}
+        end = time.monotonic() + seconds
+        with ExitStack() as traffic:
+            answered = {name: traffic.enter_context(_calling(port, PER_SECOND)) for name, (_, port) in ready.items()}
+            while (left := end - time.monotonic()) > 0:
+                for name, (process, _) in ready.items():
+                    process.check(0)
+                    if name in BOUNDS:
+                        _scrape(process)
+                time.sleep(min(left, SCRAPE_SECONDS))
+        return [
+            Kept(name, idle[name], before[name], memory_of(process.pid), sum(answered[name]))
+            for name, (process, _) in ready.items()
+        ]
+
+
+@contextmanager
+def _ready(start: Start) -> Iterator[tuple[Process, int]]:
+    """A server that has answered and settled, and its port."""
     port = free_ports(1)[0]
     with start(port) as process:
         client.wait_until_answered(port, request(), process)
         time.sleep(SETTLE_SECONDS)
-        idle = memory_of(process.pid)
-        end = time.monotonic() + seconds
-        with _calling(port, PER_SECOND) as answered:
-            while (left := end - time.monotonic()) > 0:
-                process.check(min(left, 15.0))
-                if scrape:
-                    _scrape(process)
-        return Kept(name, idle, memory_of(process.pid), sum(answered))
+        yield process, port
 
 
 def _scrape(process: Process) -> None:
@@ -147,22 +173,23 @@ def _scrape(process: Process) -> None:
 def main() -> int:
     """0 if all bars are reached."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.memory", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="of traffic to each server")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="of traffic, to all servers at once")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     parser.add_argument("--write", action="store_true", help="replace loadtests/results/memory.md and memory.json")
     arguments = parser.parse_args()
-    found: list[Kept] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="modelward-memory-")))
         behind = free_ports(1)[0]
         (folder / "upstream").mkdir()
         stack.enter_context(upstream(folder / "upstream", behind))
-        for name, start in _contestants(folder, behind):
-            found.append(measure(name, start, arguments.minutes * 60, scrape=name.startswith("modelward")))
-            print(f"{name}: {found[-1].idle}, {found[-1].after} MiB", file=sys.stderr)
+        starts = dict(_contestants(folder, behind))
+        idle = {name: measure_idle(start) for name, start in starts.items()}
+        for name, memory in idle.items():
+            print(f"{name}: {memory} MiB", file=sys.stderr)
+        found = measure_traffic(starts, idle, arguments.minutes * 60)
     bars = _bars(found)
-    columns = ("server", "idle, MiB (alone)", "after, MiB (alone)", "growth, MiB", "calls")
-    rows = [(k.name, str(k.idle), str(k.after), f"{k.growth:+.1f}", f"{k.calls:,}") for k in found]
+    columns = ("server", "idle, MiB (alone)", "before traffic", "after", "growth, MiB", "calls")
+    rows = [(k.name, str(k.idle), str(k.before), str(k.after), f"{k.growth:+.1f}", f"{k.calls:,}") for k in found]
     body = "\n".join([table(columns, rows), "", *(f"- {bar}" for bar in bars)])
     data = {"minutes": arguments.minutes, "kept": [asdict(each) for each in found]}
     facts = machine.facts()
