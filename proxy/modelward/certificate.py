@@ -3,9 +3,10 @@
 import os
 import ssl
 import stat
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from msgspec import Struct
 
 from modelward.bounded_file import read_regular
 from modelward.problem import Gather, Problem, ProblemsFound
@@ -18,8 +19,7 @@ SOON = timedelta(days=14)
 LARGEST = 4 << 20
 
 
-@dataclass(frozen=True)
-class Certificate:
+class Certificate(Struct, frozen=True):
     """What a certificate file says about its first certificate. section: the key of the configuration it is under."""
 
     section: str

@@ -15,8 +15,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
+
+from msgspec import Struct
 
 from modelward.no_process import no_process
 from modelward.undumpable import make_undumpable
@@ -24,8 +25,7 @@ from modelward.undumpable import make_undumpable
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """seconds: by the clock, from the start of the child to its result. memory: bytes that it may write to, code and
     the interpreter included (RLIMIT_DATA)."""
 
@@ -149,8 +149,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": import_path(), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Timed:
+class _Timed(Struct, frozen=True):
     """A socket whose calls raise TimeoutError after a point in time."""
 
     channel: socket.socket

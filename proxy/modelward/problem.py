@@ -1,14 +1,15 @@
 """What is wrong, where, why it matters and how to mend it: the one form in which set-up reports its failures."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
 from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One thing a person has to mend before the program can serve.
 
     what: the finding, a sentence without a full stop. where: file and line, flag or variable, or a model and version.

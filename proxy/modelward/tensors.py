@@ -1,7 +1,8 @@
 """Inputs and outputs of models in the protocol's terms."""
 
-from dataclasses import dataclass
 from typing import Literal, get_args
+
+from msgspec import Struct
 
 Datatype = Literal[
     "BOOL",
@@ -26,8 +27,7 @@ MOST_TENSORS = 256
 HIGHEST_RANK = 16
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
+class TensorSpec(Struct, frozen=True):
     """One input or output. datatype: the protocol's name. shape: -1 for a dynamic axis.
 
     symbols: for each axis the name that the model gives it ("batch"), None where it is fixed or nameless.

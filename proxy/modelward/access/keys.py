@@ -17,9 +17,11 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from modelward.access.names import LONGEST, is_name
 from modelward.atomic_file import replace_file
@@ -38,8 +40,7 @@ _KEY = re.compile(rb"mw_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 HOW_FILE = "Write it with `modelward token add NAME --file FILE`"
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(Struct, frozen=True):
     """One line of the file. salt and hash: base64. Times: seconds since 1970; expires: None for never."""
 
     id: str

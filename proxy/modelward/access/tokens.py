@@ -2,11 +2,11 @@
 
 import json
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import jwt
 from jwt import PyJWK
+from msgspec import Struct
 
 from modelward.access.names import is_name
 from modelward.config.access import Jwt
@@ -35,8 +35,7 @@ class UnknownKey(Refused):
     """No key of the set is the token's: it may be a newer one."""
 
 
-@dataclass(frozen=True)
-class Claims:
+class Claims(Struct, frozen=True):
     """name: the caller's. expires: seconds since 1970, leeway included."""
 
     name: str

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from modelward.admin.authorization import OperatorCall
 from modelward.admin.operator import OperationResult, Operator, PromotionStatus, Replaced
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 HOW_GLASS = "Leave --break-glass out, and let others approve it; or ask who has a role of operators.break_glass"
 
 
-@dataclass(frozen=True)
-class Glass:
+class Glass(Struct, frozen=True):
     """reason: as the operator gives it. broken: whether it is to be done without approvals."""
 
     broken: bool = False

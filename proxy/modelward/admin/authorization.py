@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import pwd
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from modelward.admin.actor import actor_of, certified
 from modelward.admin.context import Context
@@ -30,8 +31,7 @@ Unary = Callable[[Any, "OperatorCall"], Awaitable[Message]]
 Streaming = Callable[[Any, "OperatorCall"], AsyncIterator[Message]]
 
 
-@dataclass(frozen=True)
-class OperatorCall:
+class OperatorCall(Struct, frozen=True):
     """A call that was let in, as methods get it. actor: who asks, in words, as events tell it."""
 
     operator: Operator

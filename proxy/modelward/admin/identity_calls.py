@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from modelward.admin.authorization import OperatorCall
 from modelward.admin.limit_calls import MOST_SECONDS

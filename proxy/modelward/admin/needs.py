@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from modelward.config.operators import Verb
 
 Of = Literal["model", "seen", "server"]
 
 
-@dataclass(frozen=True)
-class Need:
+class Need(Struct, frozen=True):
     """verb: None where every operator whose name is proved may. of: `model`, that the request names; `server`: the
     whole of it; `seen`: any model, and the answer tells of no other."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct, field
 
 from modelward.audit.action import NotDone
 from modelward.audit.record import Actor
@@ -31,8 +32,7 @@ if TYPE_CHECKING:  # loaded where something needs an approval
     from modelward.approvals.proposal import Ask, Proposal
 
 
-@dataclass(frozen=True)
-class WorkerStatus:
+class WorkerStatus(Struct, frozen=True):
     """One worker's process at this moment. number: as the log calls it."""
 
     number: int
@@ -43,8 +43,7 @@ class WorkerStatus:
     inflight: int
 
 
-@dataclass(frozen=True)
-class PromotionStatus:
+class PromotionStatus(Struct, frozen=True):
     """The last promotion of a model. warnings: what is to be said of what was asked for. unsaved: it is not on disk
     yet."""
 
@@ -54,8 +53,7 @@ class PromotionStatus:
     unsaved: bool = False
 
 
-@dataclass(frozen=True)
-class ReloadRecord:
+class ReloadRecord(Struct, frozen=True):
     """What has become of a reload. at: seconds since 1970. by: who asked for it. changed: in words."""
 
     at: float
@@ -64,8 +62,7 @@ class ReloadRecord:
     problems: tuple[Problem, ...] = ()
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(Struct, frozen=True):
     """limits_store: in words, where what is owed to limits is kept. report: of the models, None before a worker was
     ready. stats: what workers count outside of shared memory, and budgets of outputs. weights: shares by model
     and version; the newest version of a model that is not there has all. failing: workers in which a version
@@ -113,8 +110,7 @@ class Status:
     fleet: str = ""
 
 
-@dataclass(frozen=True)
-class FleetModel:
+class FleetModel(Struct, frozen=True):
     """A promoted model as a server of the fleet has it: see protos/admin.proto."""
 
     model: str
@@ -126,8 +122,7 @@ class FleetModel:
     all_requests: int = 0
 
 
-@dataclass(frozen=True)
-class FleetServer:
+class FleetServer(Struct, frozen=True):
     """What a server of the fleet says of itself; problem: why that cannot be read. name_taken: by another server too.
     Times in seconds."""
 
@@ -149,8 +144,7 @@ class FleetView(Protocol):
         """Of this server's fleet; nothing where it is alone. Raises ProblemsFound where the store does not answer."""
 
 
-@dataclass(frozen=True)
-class OperationResult:
+class OperationResult(Struct, frozen=True):
     """Of a reload or a restart. problems: what was not done, and why; changed: what was, in words. last_change: the
     reload before it that changed something, where this one did not. proposal: of what waits for others, or was done
     without them. rights: settings that decide rights and were changed, with the values before and after."""
@@ -163,8 +157,7 @@ class OperationResult:
     rights: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Replaced:
+class Replaced(Struct, frozen=True):
     """A worker takes the place of another. before: that one's process id, 0 where it had died."""
 
     number: int
@@ -172,8 +165,7 @@ class Replaced:
     before: int
 
 
-@dataclass(frozen=True)
-class Draining:
+class Draining(Struct, frozen=True):
     """What is left to do when a drain begins. delay, timeout: seconds."""
 
     inflight: int

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from modelward.admin.approving import Approving, Glass, glass_of
 from modelward.admin.authorization import OperatorCall

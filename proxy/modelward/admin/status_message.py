@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 
 from msgspec import structs
+from msgspec.structs import asdict
 
 from modelward.admin.breaker_calls import override_messages
 from modelward.admin.identity_calls import learning_messages

@@ -12,9 +12,10 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from modelward.approvals.approved import Approved
 from modelward.approvals.objections import Objections, changed
@@ -40,8 +41,7 @@ Load = Callable[[SettingsFiles, bool], Config]
 log = logging.getLogger("modelward.approvals")
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """Files that are not followed yet. config: what they say. diff: cut where it is too long."""
 
     files: SettingsFiles

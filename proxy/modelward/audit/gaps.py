@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from modelward.audit.log import Gone, Reader
 from modelward.audit.merkle import ProofFails, check_inclusion, inclusion_proof, leaf_hash
@@ -12,8 +13,7 @@ from modelward.audit.removal import Removal, removal
 from modelward.audit.tiles import TILE, nodes
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
+class Removed(Struct, frozen=True):
     """records: how many are gone. by: number of the record that tells it."""
 
     records: int

@@ -5,8 +5,9 @@ It is written after the confirmation, which does not depend on it: it may be old
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from modelward.atomic_file import replacing
 from modelward.audit.log import Mishap
@@ -19,8 +20,7 @@ TAKEN_BACK = "the log was taken back"
 MODE = 0o600
 
 
-@dataclass(frozen=True)
-class Last:
+class Last(Struct, frozen=True):
     file: Path
     mishap: Mishap = lambda what, error: None
 

@@ -11,11 +11,12 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from msgspec import Struct
+from msgspec.structs import replace
 
 ED25519 = 1
 COSIGNATURE = 4
@@ -30,8 +31,7 @@ class NotSigned(Exception):
     """A note is malformed, or not signed by who should have signed it; the message says which."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verifier:
+class Verifier(Struct, frozen=True):
     """Checks signatures of one key. name: of the signer. kind: ED25519 or COSIGNATURE."""
 
     name: str
@@ -80,8 +80,7 @@ class OtherKey(NotSigned):
         super().__init__(f"it is signed by {name} with the key {key_id}, and not with the key {ours}")
 
 
-@dataclass(frozen=True, slots=True)
-class Signer:
+class Signer(Struct, frozen=True):
     """Signs notes. seed: the 32 bytes of an Ed25519 private key."""
 
     name: str
@@ -113,8 +112,7 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """text: with its last newline. signatures: the lines."""
 
     text: str
@@ -176,8 +174,7 @@ def _decoded(text: str) -> bytes:
     return data if base64.b64encode(data).decode() == text else b""
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(Struct, frozen=True):
     """What a log was at one moment. origin: its name. root: hash of the tree over its first `size` records."""
 
     origin: str

@@ -11,8 +11,9 @@ import errno
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from modelward.audit import key
 from modelward.audit.database import Database, Failed
@@ -38,8 +39,7 @@ OTHERS = 5  # logs that are named
 logger = logging.getLogger("modelward.audit")
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
+class _State(Struct, frozen=True):
     """What is committed, and the right edge of its tree."""
 
     checkpoint: Checkpoint
@@ -47,8 +47,7 @@ class _State:
     edge: Edge
 
 
-@dataclass(frozen=True, slots=True)
-class _Lost:
+class _Lost(Struct, frozen=True):
     """What was written by a commit whose answer was lost."""
 
     records: tuple[Record, ...]

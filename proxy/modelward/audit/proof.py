@@ -7,7 +7,8 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from modelward.audit.log import Reader
 from modelward.audit.merkle import (
@@ -27,8 +28,7 @@ HEADER = "c2sp.org/tlog-proof@v1"
 LONGEST_PROOF = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Inclusion:
+class Inclusion(Struct, frozen=True):
     """That a record is the one with this number. note: the checkpoint, with its signatures."""
 
     number: int
@@ -63,8 +63,7 @@ class Inclusion:
         return checkpoint
 
 
-@dataclass(frozen=True, slots=True)
-class Consistency:
+class Consistency(Struct, frozen=True):
     """That a log begins with what it was when it had `before` records."""
 
     before: int

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import fields
 
 from modelward.audit.log import Gone, Reader
 from modelward.audit.merkle import leaf_hash
@@ -16,8 +18,7 @@ from modelward.audit.tiles import TILE, split
 _WILD = "*?["
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """fields: of the record, parsed. leaf: as it is in the log."""
 
     number: int
@@ -25,8 +26,7 @@ class Found:
     fields: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Filter:
+class Filter(Struct, frozen=True):
     """Empty: everything. Texts are patterns in which * stands for anything. request: the number of a record, and what
     came of it."""
 
@@ -75,7 +75,7 @@ class Filter:
         )
 
 
-_TEXTS = tuple(each.name for each in fields(Filter) if each.type == "str")
+_TEXTS = tuple(each.name for each in fields(Filter) if each.type is str)
 
 
 def parsed(number: int, leaf: bytes) -> Any:

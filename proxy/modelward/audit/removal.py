@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from modelward.audit.record import Record, automatic
 
@@ -17,8 +18,7 @@ Range = tuple[int, int]
 """Records from the first to before the second."""
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
+class Removal(Struct, frozen=True):
     """record: the number of the record that tells it. ranges: of what was removed; all of them lie before it."""
 
     record: int

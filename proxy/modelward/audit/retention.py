@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+from msgspec import Struct
 
 from modelward.audit.gaps import is_in_the_tree
 from modelward.audit.log import Gone, Reader
@@ -30,8 +31,7 @@ HOW = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """before: what was removed by now, as the log tells. ranges: that, and what is to be removed now. held: records
     that are old enough and kept by a legal hold, with the others of their bundles. left: old enough and not held, and
     kept all the same, since one record cannot name so many ranges."""

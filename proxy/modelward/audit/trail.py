@@ -14,12 +14,11 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from modelward.audit.fitting import fitting
 from modelward.audit.log import Gone, Log, Mishap
@@ -54,8 +53,7 @@ FULL, FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), (errno.EROFS, errno
 OpenLog = Callable[[Mishap], Log]
 
 
-@dataclass(eq=False, slots=True)
-class _Entry:
+class _Entry(Struct, eq=False):
     """told: who waits, until told. given_up: why nobody waits any more for what was asked."""
 
     record: Record

@@ -8,8 +8,9 @@ stood for by their hashes, and only if a record of this log tells that they were
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
+
+from msgspec import Struct
 
 from modelward.audit.files import CHECKPOINT, HISTORY
 from modelward.audit.gaps import Gaps, Removed
@@ -22,8 +23,7 @@ Progress = Callable[[int, int], None]
 """Records that were checked, of how many."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """What is wrong. record: the first that it concerns; -1 where it concerns none. end: before which it lies."""
 
     what: str
@@ -31,8 +31,7 @@ class Finding:
     end: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(Struct, frozen=True):
     """checkpoint: what the log says of itself, None where that cannot be read. records: that were checked, those that
     were removed among them. findings: the first of each kind; none where the log is whole. removed: by retention, as
     records of the log tell. unheld: why it was not held against its earlier checkpoints; empty where it was."""
@@ -48,8 +47,7 @@ class Verified:
         return not self.findings
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(Struct, frozen=True):
     """A root that the log must have at a size. place: of the checkpoint in the history, which is not verified yet."""
 
     size: int

@@ -11,9 +11,11 @@ import binascii
 import re
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from modelward.atomic_file import replacing
 from modelward.audit.merkle import EMPTY, ProofFails, check_consistency
@@ -28,15 +30,13 @@ OK, BAD, FORBIDDEN, UNKNOWN, CONFLICT, UNPROVED = 200, 400, 403, 404, 409, 422
 _OLD = re.compile(r"old (0|[1-9][0-9]{0,18})")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     status: int
     body: str
     type: str = TEXT_TYPE
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """old: the size that the witness is taken to remember. proof: of consistency with it. note: the checkpoint."""
 
     old: int

@@ -12,9 +12,10 @@ import logging
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from modelward.atomic_file import replacing
 from modelward.audit.log import Reader
@@ -40,8 +41,7 @@ LARGEST_ANSWER = 1 << 16
 REFUSED = "witness.refused"
 
 
-@dataclass(slots=True)
-class _Told:
+class _Told(Struct):
     name: str
     settings: Witness
     submission: Submission

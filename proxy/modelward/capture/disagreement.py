@@ -12,12 +12,12 @@ bounds, at most one in 1 / FALSE_RATE leaves out any.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf, log
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from modelward.capture.duplicates import Floats, Ints, nearest
 from modelward.capture.influence import Mask, ranks
@@ -32,8 +32,7 @@ EXCESS, SLIGHT = 0.10, 0.03
 FALSE_RATE = 0.001
 
 
-@dataclass(frozen=True, eq=False)
-class Labelled:
+class Labelled(Struct, frozen=True, eq=False):
     """Rows: where they are, the codes of their labels, their identities and clusters."""
 
     at: Floats
@@ -42,8 +41,7 @@ class Labelled:
     cluster: Ints
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """On one identity. rows: that were judged, clusters: that they are of. rate: that disagree, expected: by the votes.
     certain: the excess that it has at least."""
 
@@ -55,8 +53,7 @@ class Verdict:
     certain: float
 
 
-@dataclass(frozen=True, eq=False)
-class Judged:
+class Judged(Struct, frozen=True, eq=False):
     """verdicts: on all identities. against: rows whose label is not that of their neighbours."""
 
     verdicts: tuple[Verdict, ...]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from msgspec import Struct
 
 from modelward.capture.columns import HASH, INPUT
 
@@ -20,8 +19,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
-class Points:
+class Points(Struct, frozen=True, eq=False):
     """raw: (rows, f) numbers as they were sent, categories as codes. names: of its columns. at: (rows, d) with a spread
     of about 1 in each coordinate, where rows are near that are alike."""
 

@@ -11,11 +11,11 @@ In this order, for each step takes for granted what the ones before it have left
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct, field
 
 from modelward.capture import disagreement, duplicates, influence, signatures
 from modelward.capture.disagreement import EXCESS, FALSE_RATE, SLIGHT, Labelled, Verdict
@@ -29,8 +29,7 @@ MOST_TOLD = 20  # of them
 FEWEST_LABELLED = 50  # rows, of two identities or more, without which labels are not judged
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """share: the largest part of the rows that one identity may have. most_per_cluster: of near duplicates. quarantine:
     suspicious rows are taken too. lone: rows with values that only their identity sends stay."""
 
@@ -41,8 +40,7 @@ class Settings:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Lone:
+class Lone(Struct, frozen=True):
     """A value that one identity alone sends. left_out: why its rows are, or ""."""
 
     identity: str
@@ -54,8 +52,7 @@ class Lone:
     left_out: str = ""
 
 
-@dataclass(frozen=True)
-class Left:
+class Left(Struct, frozen=True):
     """An identity that was left out, entirely or in part. rows, clusters: that were judged."""
 
     identity: str
@@ -67,8 +64,7 @@ class Left:
     certain_excess: float
 
 
-@dataclass(frozen=True)
-class Export:
+class Export(Struct, frozen=True):
     """table: the training set, with the column `label` behind all others. left_out: rows by reason, in the order of the
     steps. before, after: whose rows they are."""
 

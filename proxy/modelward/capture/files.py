@@ -15,7 +15,6 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +22,7 @@ from urllib.parse import quote, unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import Struct
 
 from modelward.atomic_file import replacing
 
@@ -42,8 +42,7 @@ class Partition(NamedTuple):
     part: str
 
 
-@dataclass(frozen=True)
-class CapturedFile:
+class CapturedFile(Struct, frozen=True):
     path: Path
     of: Partition
     bytes: int

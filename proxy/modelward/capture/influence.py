@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 MOST_TOLD = 5
 
@@ -14,8 +14,7 @@ Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class Influence:
+class Influence(Struct, frozen=True):
     """identities: how many there are. effective: how many that have equal shares would have as little influence each
     (inverse Simpson index). largest: (identity, rows, share), the largest first."""
 

@@ -10,7 +10,6 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import repeat
 from pathlib import Path
@@ -20,6 +19,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+from msgspec import Struct
 
 from modelward.atomic_file import replacing
 from modelward.problem import Problem, ProblemsFound
@@ -39,8 +39,7 @@ HOW_IDENTITY = (
 Key = tuple[str, str, str, int]  # which of KEYS, the identity or ANY, its value, the row
 
 
-@dataclass(frozen=True)
-class Joined:
+class Joined(Struct, frozen=True):
     """labels: of each row, None without one. matched: rows that have one. ambiguous: rows that have none since several
     requests have their id. unused: labels that fit no row. unnamed: labels that do not say whose they are."""
 

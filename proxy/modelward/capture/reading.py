@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from msgspec import Struct
 
 from modelward.capture.columns import QUARANTINE
 from modelward.capture.files import CapturedFile, captured
@@ -23,8 +23,7 @@ HOW = (
 )
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """since, until: of the requests' time, with a zone. quarantine: suspicious rows too. most: rows that are read;
     beyond that a random part of each file."""
 
@@ -35,8 +34,7 @@ class Wanted:
     most: int = MOST_ROWS
 
 
-@dataclass(frozen=True)
-class Read:
+class Read(Struct, frozen=True):
     """skipped: rows by why they are not in `rows`."""
 
     rows: pa.Table

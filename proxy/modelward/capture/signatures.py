@@ -6,9 +6,8 @@ asked for, or where the labels of these rows are contradicted by others' rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 
 from modelward.capture.duplicates import Ints, Points
 from modelward.capture.influence import Mask
@@ -19,8 +18,7 @@ RARE = 20.0  # times as often as in others' rows
 MOST_VALUES = 8  # of one identity and feature
 
 
-@dataclass(frozen=True)
-class Signature:
+class Signature(Struct, frozen=True):
     """column: of the points. share: of the identity's rows that have the value; others: of all others'."""
 
     identity: int

@@ -8,13 +8,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct, field
 
 from modelward.capture import files, shares
 from modelward.capture.columns import CLEAN, QUARANTINE, Columns, UnknownFeature
@@ -41,8 +41,7 @@ STOP_SECONDS = 20.0
 MOST_SOURCES = 256
 
 
-@dataclass
-class Buffer:
+class Buffer(Struct):
     """Rows of one partition that have one schema. Small tables are put together, since each takes some KiB."""
 
     settings: Capture

@@ -6,10 +6,11 @@ import argparse
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from modelward.audit.files import CHECKPOINT, LogReader
 from modelward.audit.log import Gone, Reader
@@ -31,8 +32,7 @@ KINDS = ("human", "automatic", "summary")
 RESULTS = ("asked", "done", "refused", "failed", "unknown")
 
 
-@dataclass(frozen=True)
-class OpenLog:
+class OpenLog(Struct, frozen=True):
     """key: with which it is checked. given: whether that came from elsewhere than the log's own folder."""
 
     reader: Reader

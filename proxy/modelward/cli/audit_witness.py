@@ -12,8 +12,9 @@ import os
 import signal
 import ssl
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from modelward.audit import key
 from modelward.audit.note import COSIGNATURE, ED25519, Verifier, is_name

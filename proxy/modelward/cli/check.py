@@ -4,8 +4,9 @@ import argparse
 import asyncio
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from modelward.access import examine as access
 from modelward.admin import tls as admin_tls

@@ -4,10 +4,10 @@ terminal, or in a picture."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -58,8 +58,7 @@ def save(told: Sequence[Mapping[str, Any]], file: Path) -> Problem | None:
     return None
 
 
-@dataclass(frozen=True)
-class Drawn:
+class Drawn(Struct, frozen=True):
     """shares: of the rows before, or in training, and of those now, in bars up to these values."""
 
     title: str

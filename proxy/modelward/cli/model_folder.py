@@ -6,10 +6,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from msgspec import Struct
 
 from modelward.atomic_file import replacing
 from modelward.integrity.locate import model_file
@@ -25,8 +26,7 @@ from modelward.sealing.opening import Opened, Unseal
 MOST_OTHERS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class FolderFiles:
+class FolderFiles(Struct, frozen=True):
     """files: what each holds, opened, by its name in the folder; the model's is the last. others: that are no part of
     the version. key: name of the one that opened them."""
 

@@ -2,8 +2,10 @@
 
 import argparse
 import contextlib
-from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from modelward.cli.output import console, print_json, print_table
 from modelward.cli.text import plain
@@ -31,8 +33,7 @@ LONGEST_START = 256  # bytes that tell whether a file is sealed
 COLUMNS = ("file", "what it is", "sha256", "sealed for")
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Struct, frozen=True):
     """sealed_for: kinds of its recipients, where it is sealed: the format tells no more."""
 
     name: str
@@ -41,8 +42,7 @@ class Listed:
     sealed_for: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
+class Described(Struct, frozen=True):
     """claim: what the signature says of itself, "" where there is none."""
 
     file: Path

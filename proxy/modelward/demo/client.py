@@ -4,13 +4,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import numpy as np
 import numpy.typing as npt
 from google.rpc import error_details_pb2, status_pb2
+from msgspec import Struct, field
 
 from modelward.problem import Problem, ProblemsFound
 from modelward.rpc.protocol import INFERENCE_SERVICE, message_class
@@ -23,8 +23,7 @@ HOW = "Allow connections to loopback (firewall, sandbox) and try again"
 INPUT = "input"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What came back, of either kind. code: a gRPC status by name. retry_seconds: RetryInfo's; pushback_ms: the
     trailer's; both None where the server sent none. seconds: by the client's clock."""
 

@@ -1,8 +1,9 @@
 """What the demo serves: a repository written into a folder, and the configuration that switches every guard on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from modelward.config.schema import Config
 from modelward.demo.slow import slow_model
@@ -21,8 +22,7 @@ FALLBACK = [[0.5, 0.5]]
 FitProgress = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Repository:
+class Repository(Struct, frozen=True):
     """slow_seconds: what a run of the slow model takes on this machine."""
 
     folder: Path

@@ -1,11 +1,11 @@
 """The bundled model and the table it was trained on; README.md beside them tells where they come from."""
 
-from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 MODEL_FILE = "breast_cancer.onnx"
 TABLE_FILE = "breast_cancer.npz"
@@ -13,8 +13,7 @@ TABLE_FILE = "breast_cancer.npz"
 Row = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """rows (569, 30) float32; truth (569,): the index into `classes` of each row; features: the name of each column."""
 
     rows: npt.NDArray[np.float32]

@@ -6,8 +6,9 @@ A step is a function that says what it saw; where that is not what was promised,
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any, NoReturn
+
+from msgspec import Struct, field
 
 from modelward.demo.client import Answer, Client
 from modelward.demo.serving import (
@@ -39,23 +40,20 @@ class DidNotHappen(Exception):
     """A guard did not do what it promises; the message says what came instead."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What a step saw: lines for people, facts for programs."""
 
     lines: tuple[str, ...]
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     name: str
     title: str
     take: Callable[["Tour"], Awaitable[Seen]]
 
 
-@dataclass(frozen=True, slots=True)
-class StepResult:
+class StepResult(Struct, frozen=True):
     step: Step
     happened: bool
     seen: Seen
@@ -70,8 +68,7 @@ class StepResult:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Tour:
+class Tour(Struct, frozen=True):
     """What the steps need: a client on the outside, the server's own record to compare with, and the table."""
 
     client: Client

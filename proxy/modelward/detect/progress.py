@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 PHASES = ("measuring", "filling", "learning", "armed")
 SIGNALS = ("unlike", "near", "walk")
@@ -11,8 +11,7 @@ COUNTING = {"measuring": (), "filling": SIGNALS[:1], "learning": SIGNALS[:1], "a
 """By phase, the signals that are evidence in it. A budget of rows and what operators decide hold from the first row."""
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """phase: measuring, filling, learning, armed; empty where no version has a profile, and nothing is ever evidence.
 
     rows: of this phase so far; distinct ones but for measuring. needed: with so many it ends. fewer: with so many it

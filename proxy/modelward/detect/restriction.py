@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import get_args
+
+from msgspec import Struct
 
 from modelward.config.access import SOURCES
 from modelward.config.detection import Step
@@ -20,8 +21,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _TO4 = ipaddress.ip_network("2002::/16")
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(Struct, frozen=True):
     """Whose record it is. kind: certificate, token or key; address or behind proxy for callers without an identity."""
 
     kind: str
@@ -29,8 +29,7 @@ class Known:
     model: str
 
 
-@dataclass(frozen=True)
-class Restriction:
+class Restriction(Struct, frozen=True):
     """identity: a name, by whatever proves it, or the address of callers without one. until: seconds since 1970. by:
     who has set it. above: whether that operator may restrict for all models: what is said of one model counts before
     what is said of all."""

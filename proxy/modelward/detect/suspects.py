@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from modelward.config.access import SOURCES, pattern, sources
 from modelward.config.detection import ModelDetection
@@ -16,8 +17,7 @@ from modelward_native.detect.suspicion import STEPS
 NOT_KNOWN = ModelDetection()
 
 
-@dataclass(frozen=True)
-class Suspect:
+class Suspect(Struct, frozen=True):
     """step: that its evidence is worth, or that an operator holds it at; gets: the one that is taken. evidence: nats by
     signal. Times are seconds: since its step is so, since its last row, until its block ends. distinct: rows ever;
     today: of these, weighted by how precise the answers were. budget: of a day; 0 for none."""
@@ -38,8 +38,7 @@ class Suspect:
     budget: int
 
 
-@dataclass(frozen=True)
-class Suspects:
+class Suspects(Struct, frozen=True):
     """suspects: the most suspicious first. steps: all identities that are remembered, by step. watched: models.
     restrictions: what operators hold. evicted: records that were given to another identity. learning: of models that
     are watched."""

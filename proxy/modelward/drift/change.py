@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from modelward.drift.ranks import BINS
 from modelward.drift.signals import Signal
@@ -22,8 +22,7 @@ REFINED = 3
 Counts = Doubles | npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Struct, frozen=True):
     """What an identity has to do with a change. before, after: its shares of the rows. contribution: its part of the
     whole, 1 where it alone carries it, negative where it goes against it. mixed: of that, what its share explains."""
 
@@ -34,8 +33,7 @@ class Part:
     mixed: float
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(Struct, frozen=True):
     """distance: share of rows that lie elsewhere, at least about that many: total variation less what chance gives.
     mix: part of the change that comes from identities sending more or less; the rest is of what they send."""
 
@@ -47,8 +45,7 @@ class Change:
     identities: tuple[Part, ...]
 
 
-@dataclass(frozen=True)
-class Side:
+class Side(Struct, frozen=True):
     """values (rows,) of a signal, and whose rows they are."""
 
     values: Doubles

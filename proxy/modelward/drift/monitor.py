@@ -8,10 +8,10 @@ import threading
 import zlib
 from collections import OrderedDict, deque
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 
 from modelward.config.drift import Drift
 from modelward.drift.cause import Cause
@@ -42,8 +42,7 @@ ACCEPTED = ("inputs", "outputs")
 """Sides whose present can become what is usual: the others are compared with what does not change."""
 
 
-@dataclass(frozen=True)
-class DriftEvent:
+class DriftEvent(Struct, frozen=True):
     """An alarm that was raised, or has ended. side: of TABLES. first: the signal that raised it. lost: why it is not
     judged any more; empty where it has ended since things are as before."""
 
@@ -58,8 +57,7 @@ class DriftEvent:
     lost: str = ""
 
 
-@dataclass
-class _Version:
+class _Version(Struct):
     digest: str
     settings: Drift
     source: Source | None = None

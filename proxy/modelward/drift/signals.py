@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from modelward.drift.ranks import BINS, UNSEEN, Bins
 from modelward.drift.table import Chosen, Column, Doubles, Kind, Table, silence, silent
@@ -38,8 +39,7 @@ MOST_DEVIATIONS = 1e3
 """Of a value in a combination, so that one value does not decide all."""
 
 
-@dataclass(frozen=True)
-class Signal:
+class Signal(Struct, frozen=True):
     """edges: between bins of numbers, rising; of categories the known values, rising."""
 
     name: str

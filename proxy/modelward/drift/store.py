@@ -11,11 +11,11 @@ import io
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from modelward.atomic_file import replacing
 from modelward.bounded_file import read_regular
@@ -30,8 +30,7 @@ MOST_FILES = 64
 SEPARATOR = "/"
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """settings: as JSON. sides: by side the facts and arrays of its watch."""
 
     model: str

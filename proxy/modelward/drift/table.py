@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from modelward.observe.batch import Batch
 from modelward.observe.source import Tensor
@@ -44,8 +44,7 @@ class Kind(StrEnum):
     """Of the profile: uniform while rows are like the training data, so that no rows before it are needed."""
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(Struct, frozen=True):
     name: str
     kind: Kind
 
@@ -54,8 +53,7 @@ SCORE = Column("anomaly score", Kind.NUMBER)
 LIKENESS = Column("likeness to the training data", Kind.P_VALUE)
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(Struct, frozen=True):
     """values (rows, columns), NaN where missing or silent; identity and time (s since 1970) of each row;
     request: a number that rows of one request share."""
 

@@ -12,9 +12,9 @@ its end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from modelward.drift.bets import level_of
 from modelward.drift.evidence import LOWERED, Evidence
@@ -33,8 +33,7 @@ SHARES = 2.0
 """Of an identity in a block, as a multiple of its equal share."""
 
 
-@dataclass(frozen=True)
-class Raised:
+class Raised(Struct, frozen=True):
     """An alarm. at: when it was raised; since: when the change began, s since 1970. first: index of the signal."""
 
     at: float

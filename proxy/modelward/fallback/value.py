@@ -7,8 +7,9 @@ import struct
 import sys
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from modelward.problem import Problem, ProblemsFound
 from modelward.suggest import suggestion
@@ -40,8 +41,7 @@ class _Mismatch(ValueError):
     """The value does not fit its output."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConstantOutput:
+class ConstantOutput(Struct, frozen=True):
     """One output of the answer. raw: row-major little-endian elements, BYTES each with a 4-byte length before it.
 
     repeats: the first dimension is 1 and stands for every row of the request, so the answer holds `raw` once per row.
@@ -54,8 +54,7 @@ class ConstantOutput:
     repeats: bool
 
 
-@dataclass(frozen=True, slots=True)
-class FallbackValue:
+class FallbackValue(Struct, frozen=True):
     """outputs: one for each output of the model, in the model's order."""
 
     outputs: tuple[ConstantOutput, ...]

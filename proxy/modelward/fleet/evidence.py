@@ -10,10 +10,10 @@ from __future__ import annotations
 import zlib
 from base64 import b85decode, b85encode
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
-from msgspec import Meta, structs
+import msgspec
+from msgspec import Meta, field, structs
 
 from modelward.fleet.record import Malformed
 from modelward.fleet.store import LARGEST_EVIDENCE
@@ -103,8 +103,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     shadows: Annotated[tuple[OfShadow, ...], Meta(max_length=MOST_SHADOWS)] = ()
 
 
-@dataclass(frozen=True)
-class Heard:
+class Heard(msgspec.Struct, frozen=True):
     """What a server has counted: by model in the present step, and of shadows."""
 
     steps: Mapping[str, tuple[OfStep, Sides]] = field(default_factory=dict)

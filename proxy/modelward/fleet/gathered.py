@@ -7,7 +7,9 @@ with the promotions that are under way here, and not with what the store holds.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from modelward.fleet.evidence import Heard, Key, OfStep, decoded
 from modelward.fleet.record import Malformed
@@ -24,8 +26,7 @@ Step = tuple[str, int, int]
 PAST = int(RECENT_SECONDS) + 1
 
 
-@dataclass
-class Gathered:
+class Gathered(Struct):
     """at: monotonic seconds at which the others were asked. steps: of models in the step that this server is at, by the
     whole seconds since it was said, older ones all at PAST; with the age of the youngest. bad: servers whose word could
     not be read, and why."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 
-from msgspec import structs
+import msgspec
+from msgspec import field, structs
 
 from modelward.fleet.store import LARGEST_DOCUMENT, Document
 from modelward.promotion import epochs
@@ -101,8 +101,7 @@ def _fault(record: Record) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class Records:
+class Records(msgspec.Struct, frozen=True):
     """Of the models that this server knows. bad: models whose record is none, and why. elsewhere: models that are
     promoted and not known here."""
 

@@ -7,8 +7,9 @@ one after every change, and after the store has lost what it held. A lease names
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 TIMEOUT_SECONDS = 1.0
 """Of a connection, and of an answer: a store that is slower is gone."""
@@ -40,14 +41,12 @@ class NotTaken(StoreError):
     """The store answers, and does not take this document."""
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(Struct, frozen=True):
     epoch: int
     data: bytes
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """documents: None where they are those of the revision that was asked with. leader: a server, by its identity.
     said: the note that was under this server's name before, empty for none. endless: the lease would not have ended in
     time, and has an end now."""
@@ -59,8 +58,7 @@ class Seen:
     endless: bool = False
 
 
-@dataclass(frozen=True)
-class Told:
+class Told(Struct, frozen=True):
     """What a server has said last, `age` seconds ago."""
 
     age: float

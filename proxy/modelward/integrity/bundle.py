@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
+
+from msgspec import Struct
 
 LARGEST = 16 << 20  # bytes: one of 10,000 files has 3 MB
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle"
@@ -17,8 +18,7 @@ Kind = Literal["key", "certificate", "sigstore"]
 MATERIALS: dict[str, Kind] = {"publicKey": "key", "x509CertificateChain": "certificate", "certificate": "sigstore"}
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(Struct, frozen=True):
     """kind: how it is signed. hint: which key, where it says so. chain: certificates (DER), the signer's first. text:
     the whole."""
 

@@ -11,10 +11,11 @@ import contextlib
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from modelward.integrity.bundle import Bundle
 from modelward.problem import Problem, ProblemsFound
@@ -23,8 +24,7 @@ OTHER_KEY = "it names another key"
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """What the library reads in place of a file."""
 
     data: bytes

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -67,8 +66,7 @@ class _Kind(Struct, frozen=True, kw_only=True):
     predicate_type: Any = field(name="predicateType", default="")
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """Bytes `start` to `end` of a file, to its end where that is None; and their digest, hexadecimal."""
 
     start: int
@@ -76,8 +74,7 @@ class Part:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """files: the parts of each, in order and without gaps. digest: of the whole, `sha256:...`. ignored: paths that the
     signer has left out. follows_links: links were signed as what they lead to. in_parts: empty files are not listed.
     name: of all of it, as the signer calls it (modelward.integrity.naming)."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from msgspec import Struct
 
 from modelward.child import Bounds, ChildEnded, in_child
 from modelward.config.access import pattern
@@ -19,8 +20,7 @@ CHILD = Bounds(60, 2 << 30)
 MOST_KNOWN = 4096  # verdicts that are kept: of each version one, and of some that are gone
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(Struct, frozen=True):
     """What a trusted signer has signed. signer: name of a key, identity in a certificate. until: when the certificate
     ends, where it must be good at each load."""
 

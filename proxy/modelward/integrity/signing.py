@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec import Struct
 
 from modelward.atomic_file import replacing
 from modelward.bounded_file import read_regular
@@ -26,8 +26,7 @@ LARGEST_KEY = 64 << 10
 FILE_MODE = 0o644  # workers of another user may read it
 
 
-@dataclass(frozen=True, slots=True)
-class Signer:
+class Signer(Struct, frozen=True):
     """key: PEM, private. password: of the key. certificate: PEM, of the same key; chain: PEM, of those who vouch for it
     up to an authority. Without a certificate a signature is of the key."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from modelward import certificate
 from modelward.config.integrity import Integrity
@@ -16,8 +17,7 @@ CURVES = ("secp256r1", "secp384r1", "secp521r1")  # that OMS has (its algorithm 
 KEY_HOW = "Write the public key as PEM: openssl pkey -in KEY.pem -pubout; of the curve P-256, P-384 or P-521"
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(Struct, frozen=True):
     """keys: PEM by name. authorities: PEM, for certificates with one of these identities. trust_root: JSON, for bundles
     of Sigstore with one of these identities and issuers."""
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
+
+from msgspec import Struct
 
 from modelward.config.address import OFF
 from modelward.config.integrity import ModelTrust
@@ -35,8 +36,7 @@ CHANGED = "Find out who changed it, and put the files back that were signed; sig
 WHOLE = "."  # a signature of one file alone names it so
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
+class Provenance(Struct, frozen=True):
     """digest: of the version (modelward.integrity.digest). signer, kind: who has signed it and how, "" where no
     signature counts. doubt: why none does, where one is asked for and the version is served all the same. unnamed: it
     counts, and names no model and version, so that it would count for others too."""

@@ -5,9 +5,10 @@ import logging
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
+
+from msgspec import Struct, field
 
 from modelward.plural import counted
 from modelward_native.limits.callers import LEVELS, observed_key, read, unwanted
@@ -21,8 +22,7 @@ PROVED = ("certificate", "token", "key")  # kinds of callers that have a name
 _HASH = re.compile("[0-9a-f]{16}")
 
 
-@dataclass(frozen=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """kind: address, behind proxy, certificate, token or key. refused: by the level whose limit it was over.
 
     refused_ago: seconds, None for never. requests and spent_seconds are of a sample of one in 64.
@@ -46,8 +46,7 @@ class Caller:
         return f"{self.kind} {self.name!r}"
 
 
-@dataclass(frozen=True)
-class Callers:
+class Callers(Struct, frozen=True):
     """The most refused, and those who spend most, the first ones first."""
 
     refused: Sequence[Caller] = ()
@@ -63,8 +62,7 @@ def most(region: Region, count: int) -> Callers:
     )
 
 
-@dataclass(frozen=True)
-class Unwanted:
+class Unwanted(Struct, frozen=True):
     """By caller, as the log calls it, how often since it is in the tables: calls denied, anomalous requests,
     connections refused or closed for what they did."""
 

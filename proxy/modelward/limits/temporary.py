@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from modelward.config.access import pattern
 from modelward.config.limits import Limits
@@ -13,8 +14,7 @@ from modelward.config.rate_limit import IdentityLimit, Limit, Share
 Kind = Literal["model", "identity"]
 
 
-@dataclass(frozen=True)
-class TemporaryLimit:
+class TemporaryLimit(Struct, frozen=True):
     """Of a model, or of an identity by whatever proves it. until: seconds since 1970. by: who has set it."""
 
     kind: Kind

@@ -1,7 +1,8 @@
 """What is known of a model file that was read and checked (modelward.models.model_file)."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct
 
 from modelward.fingerprint import Fingerprint, fingerprint
 from modelward.scanning.finding import Finding
@@ -10,8 +11,7 @@ from modelward.tensors import TensorSpec
 __all__ = ["Artifact", "TensorSpec"]
 
 
-@dataclass(frozen=True, slots=True)
-class Artifact:
+class Artifact(Struct, frozen=True):
     """data: the model with all its weights, for ONNX Runtime's session; divisions that could trap are changed in it
     (modelward.models.divisions). sha256: of the file as it lies on disk.
 
@@ -25,7 +25,7 @@ class Artifact:
     """
 
     file: Path
-    data: bytes = field(repr=False)
+    data: bytes
     sha256: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -40,6 +40,10 @@ class Artifact:
     deadly: tuple[str, ...] = ()
     findings: tuple[Finding, ...] | None = None
     sealed: str = ""
+
+    def __repr__(self) -> str:
+        """Without what the model holds."""
+        return f"Artifact({str(self.file)!r}, sha256={self.sha256!r})"
 
     @property
     def is_unchanged(self) -> bool:

@@ -8,9 +8,11 @@ writer of the file is not trusted: no pickles, and a bound on what it unpacks to
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from modelward.atomic_file import replacing
 from modelward.lazy import Lazy
@@ -44,8 +46,7 @@ Arrays = dict[str, Array]
 Specs = tuple[TensorSpec, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Canary:
+class Canary(Struct, frozen=True):
     """inputs: as Engine.run_once takes them. expected: by output name. tolerances: of each of them, 0 for exactly.
     digest: of the file."""
 

@@ -7,9 +7,10 @@ and its statistics, and both are read, never kept, by the methods that tell of t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct, field
 
 from modelward.model_names import fault_of_name
 from modelward.models.weights import fractions, primary
@@ -42,8 +43,7 @@ class Servers(Protocol):
         """Names of ServerMetadata. methods: whether the caller may call methods that are not known here."""
 
 
-@dataclass(slots=True)
-class CatalogEntry:
+class CatalogEntry(Struct):
     """One version of one model. Shapes are the whole tensors'; -1 is a dimension that the request decides.
 
     A batchable model's first dimension is the batch of at most `max_batch` rows. `ready` turns true once the model is

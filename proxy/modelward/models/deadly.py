@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 from onnx import TensorProto, helper, numpy_helper
 
 from modelward.models.cost import SHAPES
@@ -33,8 +33,7 @@ JOINS = frozenset({"Concat"})
 COUNTS = SHAPES | {"ArgMax", "ArgMin", "NonZero"}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """A node that some values of the model's inputs make deadly. output: its first. datatype: of a division, else 0."""
 
     output: str
@@ -67,8 +66,7 @@ def _nodes(body: Any) -> Iterator[Any]:
                 yield from _nodes(graph)
 
 
-@dataclass
-class _Walk:
+class _Walk(Struct):
     """What is known of the tensors of a graph, and of those around it, by name.
 
     given: the input that its values come from. constants: small ones. positive: it holds nothing below 0. narrow:

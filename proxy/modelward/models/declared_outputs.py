@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from modelward.config.outputs import Output
 from modelward.models.output_guards import FLOATING, GuardedOutputs
@@ -13,8 +14,7 @@ from modelward.suggest import suggestion
 from modelward.tensors import TensorSpec
 
 
-@dataclass(frozen=True, slots=True)
-class DeclaredOutputs:
+class DeclaredOutputs(Struct, frozen=True):
     """classes: the index of the output with the class scores, None where none is declared. logits: as it declares.
     guards: of outputs, for modelward_native.outputs.guards.OutputGuards; empty for none."""
 

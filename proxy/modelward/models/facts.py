@@ -1,11 +1,11 @@
 """What is told of a version from the process that has it open to the one that decides about its share."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """sha256: of its file. profile, canary: whether it has them. digest: of all its files (modelward.integrity.digest).
     signer: whose signature counts, "" for nobody's. doubt: why none does, where one is asked for. key: name of the one
     that opened them, where they are sealed. unnamed: its signature names no model and version.
@@ -30,8 +30,7 @@ class Facts:
         return tuple(guard for guard in GUARDS if getattr(before, guard) and not getattr(self, guard))
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """A version as a worker has it open."""
 
     model: str

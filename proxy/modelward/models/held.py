@@ -8,8 +8,9 @@ without a signature that counts are not even read: there it is the first model o
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from modelward.config.model import ModelSettings
 from modelward.config.schema import Config

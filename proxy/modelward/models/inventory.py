@@ -9,9 +9,11 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from modelward.bounded_file import read_regular
 from modelward.config.model import LastGood, ModelSettings
@@ -57,8 +59,7 @@ Reads = Callable[[float], AbstractContextManager[Load]]
 Artifacts = dict[str, list[tuple[Version, Artifact]]]
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedFallback:
+class CheckedFallback(Struct, frozen=True):
     """One fallback of the chain: a model, whose highest version answers, a compiled value, or last good answers."""
 
     model: str | None = None
@@ -66,8 +67,7 @@ class CheckedFallback:
     value: FallbackValue | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedVersion:
+class CheckedVersion(Struct, frozen=True):
     """One version of one model, ready to be given to a session. profile: None where the anomaly guard is off.
 
     undecoded: why its requests are not looked into, None where they are. Its version is whichever the upstream has.
@@ -106,8 +106,7 @@ class CheckedVersion:
         return hashlib.sha256(f"{self.artifact.sha256} {self.canary.digest}".encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Inventory:
+class Inventory(Struct, frozen=True):
     """models: by name, versions ascending; without problems, complete. notes: worth telling, no hindrance.
 
     general: what prevents serving anything. refused: versions that are not in `models`, and why.
@@ -230,8 +229,7 @@ def _missing(name: str, versions: list[str], settings: ModelSettings) -> list[Pr
     return problems + [Problem(f"the repository has no version {v} of model {name}", where, how=how) for v in shadows]
 
 
-@dataclass
-class _Checker:
+class _Checker(Struct):
     """Holds one version against its settings, collecting problems."""
 
     name: str
@@ -240,10 +238,11 @@ class _Checker:
     artifact: Artifact
     settings: ModelSettings
     weights: Weights
+    problems: list[Problem] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.problems: list[Problem] = []
-        self.where = f"model {self.name} version {self.version.number}"
+    @property
+    def where(self) -> str:
+        return f"model {self.name} version {self.version.number}"
 
     def check(self, artifacts: Artifacts) -> CheckedVersion:
         profile, profile_file, seen = self._profile()

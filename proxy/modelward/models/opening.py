@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from modelward.child import ChildEnded
 from modelward.config.model import LARGEST_CONCURRENCY
@@ -46,8 +48,7 @@ DEADLY_HOW = "Look into the model and its canary; another file is loaded, the sa
 FEWEST = 2.0  # requests with an adaptive backend: one under way, one that is next
 
 
-@dataclass(frozen=True, slots=True)
-class OpenVersion:
+class OpenVersion(Struct, frozen=True):
     """One version, open and warm. note: what there is to say about how it runs, or "".
 
     upstreams: the servers that run it, empty where it is run here. source: who told its signature then.
@@ -92,8 +93,7 @@ class Slow(ProblemsFound):
     """It was given up, now or before."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoadLimits:
+class LoadLimits(Struct, frozen=True):
     """seconds: the longest that one version may take to be opened and tried. slow: hashes of files that took longer
     before, and are not tried again. trials: what the runtime does not survive. deadly: names, versions and load digests
     that a worker died of."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import atan, cos, inf, pi, prod, sin, sqrt
 from typing import Any
 
@@ -23,16 +22,20 @@ Limit = tuple[str, bool, int, int]
 NativeBudget = tuple[str, int, float, int, float, float, int, int]
 
 
-@dataclass
 class GuardedOutputs:
     """Collects the guarded outputs of one version, and what is wrong with them."""
 
-    settings: Mapping[str, Output]
-    inputs: Sequence[TensorSpec]
-    outputs: Sequence[TensorSpec]
-    where: str
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, Output],
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        where: str,
+    ) -> None:
+        self.settings = settings
+        self.inputs = inputs
+        self.outputs = outputs
+        self.where = where
         self.problems: list[Problem] = []
         self._names = [spec.name for spec in self.outputs]
         known = {name for name in self.settings if name in self._names}

@@ -15,11 +15,13 @@ import random
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Self
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from modelward.atomic_file import replace_file
 from modelward.bounded_file import read_regular
@@ -50,8 +52,7 @@ Dims = tuple[int, ...]  # numbers of open dimensions, as Engine.bear takes them
 Symbols = tuple[tuple[str | None, ...], ...]  # of each input's dimensions
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
+class Findings(Struct, frozen=True):
     """borne: sets of open dimensions that may be 0 together. refused: what became of the others, in words.
 
     dies: how the runtime died of a request without any zero, or "".

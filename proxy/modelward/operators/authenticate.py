@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from modelward.access.names import common_name, is_name, of_certificate
 from modelward.config.operators import LONGEST, UNMAPPED, Operators
@@ -25,8 +26,7 @@ OF_OTHER_KINDS = ":/@"
 """A common name is free text: with these it could pass for a URI or an e-mail address."""
 
 
-@dataclass(frozen=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """What a call shows. origin: its address. certificate: the client's, as SSLSocket.getpeercert gives it.
     issuer: who signed it, not_after: its end in seconds since 1970. user: the name of `uid`. authorization: the
     header."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from modelward.audit.record import Actor, Proof
 
@@ -11,8 +11,7 @@ class Unauthenticated(Exception):
     """Who calls is not proved. The text is for the caller: it holds nothing of a credential."""
 
 
-@dataclass(frozen=True)
-class Operator:
+class Operator(Struct, frozen=True):
     """proof: what proved the name. issuer: of the token or the certificate. uid, gids: of a Unix socket's client.
     origin: the address of the call."""
 

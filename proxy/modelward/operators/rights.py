@@ -6,7 +6,8 @@ import grp
 import pwd
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from modelward.config.access import pattern
 from modelward.config.operators import LONGEST, ROLES, Binding, Operators
@@ -17,8 +18,7 @@ MOST_NAMED = 3  # of those whom a denied operator may ask
 UNCONFIGURED = "operators is not configured: each client that can connect may do everything"
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """roles: that allow it; where it is denied, those that would. why: for the operator, without a full stop."""
 
     allowed: bool
@@ -26,8 +26,7 @@ class Decision:
     why: str
 
 
-@dataclass(frozen=True)
-class Grant:
+class Grant(Struct, frozen=True):
     """A binding with what it is asked for at every call. number: its user or group, None where there is none."""
 
     binding: Binding

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from modelward.config.promotion import check_steps
 from modelward.config.schema import Config
@@ -20,8 +21,7 @@ from modelward.suggest import suggestion
 GOOD = ("better", "equivalent")
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """steps: in per cent; None: as configured. auto: it goes on by itself. actor: who asks (modelward.admin.actor).
 
     force: the reason why a step is to be done although not every bound is decided; empty: it is not. reason: of one

@@ -23,9 +23,10 @@ A client that aims can be the first to reach the version. So one or two callers 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import exp, inf, log, sqrt
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from modelward.shadow.callers import FEW, HALF, left_out
 from modelward.shadow.sequence import mean_evidence
@@ -40,8 +41,7 @@ BELIEFS = (1 / 2, 1 / 16)
 """Parts of the callers that may be hit: a product for each, and their mean is what counts."""
 
 
-@dataclass(frozen=True)
-class Compared:
+class Compared(Struct, frozen=True):
     """Counts of one caller. here: requests to the version; there: to others. some_*: of them those that failed or were
     slow."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Decision(StrEnum):
@@ -13,8 +14,7 @@ class Decision(StrEnum):
     UNDECIDED = "undecided"
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """bound: its key in the configuration, or canary, shadow, traffic. words: what was found, with numbers.
 
     answers, needed: of an undecided one, how many answers count so far, and how many decide it at the present rates;

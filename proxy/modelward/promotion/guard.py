@@ -12,10 +12,11 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from operator import add, sub
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from modelward.config.promotion import PromotionBounds
 from modelward.promotion.callers import Compared, at_most, risen, share, significantly_worse, typical
@@ -41,8 +42,7 @@ callers are."""
 SECOND = 1e9
 
 
-@dataclass(frozen=True)
-class Arm:
+class Arm(Struct, frozen=True):
     """What versions have answered in some time, as far as it is evidence.
 
     latency: requests per cell of telemetry.histogram. failing: workers in which the canary fails now. outputs, callers:
@@ -98,8 +98,7 @@ class Arm:
         return of_one((good, self.errors, self.fallbacks), self.latency, self.outputs)
 
 
-@dataclass(frozen=True)
-class Breach:
+class Breach(Struct, frozen=True):
     """bound: its key in the configuration. words: what was found, with numbers."""
 
     bound: str

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from modelward.config.promotion import PromotionSettings
 from modelward.drift.cause import Cause
@@ -18,8 +20,7 @@ from modelward.promotion.step import Sides, Traffic, Watched, answers_moved, dec
 Merged = Callable[[str, Promotion, Sides], Sides]
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(Struct, frozen=True):
     """What is known of the last promotion of a model. findings: of the present step, as they were last looked at.
     judge: the server that judges it, by what all servers of a fleet have counted; empty where it is this one, and else
     findings and traffic are this one's own."""

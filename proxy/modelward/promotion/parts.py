@@ -6,8 +6,9 @@ numpy (20 MB) is imported only to add them up or look inside: a supervisor does 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from modelward_native.shadow.evidence import CALLER_PARTS
 from modelward_native.shadow.sketch import SCORE_EDGES, SKETCH_ANSWER
@@ -23,8 +24,7 @@ CELLS = len(SCORE_EDGES) + 1
 WAYS = 2
 
 
-@dataclass(frozen=True)
-class Parts:
+class Parts(Struct, frozen=True):
     """As modelward_native.shadow.evidence.counted gives them; empty bytes are nothing."""
 
     tallies: bytes = b""
@@ -69,8 +69,7 @@ class Parts:
 NO_PARTS = Parts()
 
 
-@dataclass(frozen=True)
-class Way:
+class Way(Struct, frozen=True):
     """Requests that got their version in one way. Arrays by part of the callers: requests that the version answered,
     failed, or the fallback answered, and of the first those in the sample; and of the first how many took how long, by
     cell of modelward_native.telemetry.histogram, and of the sample the scores, by cell."""

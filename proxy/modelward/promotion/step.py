@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from modelward.config.promotion import PromotionSettings
 from modelward.promotion.decide import counted, findings
@@ -18,8 +19,7 @@ FEWEST_EXPECTED = 20
 """Requests that a step's share should have brought, before it is said that they do not come."""
 
 
-@dataclass
-class Watched:
+class Watched(Struct):
     """What is remembered of a promotion that is under way, and may be lost: counts at its last step, and at the one
     before."""
 
@@ -34,8 +34,7 @@ class Watched:
         self.recent.clear()
 
 
-@dataclass(frozen=True)
-class Sides:
+class Sides(Struct, frozen=True):
     """What the version has answered in a step, and all others together at the same time: of one server, or added up.
 
     before: the others' since the step before, where that is asked; ever: all that is known of them, likewise. recent:
@@ -70,8 +69,7 @@ def sides(promotion: Promotion, now: Mapping[str, Arm], watched: Watched, settin
     return Sides(here, there, before, ever, recent)
 
 
-@dataclass(frozen=True)
-class Traffic:
+class Traffic(Struct, frozen=True):
     """Of one step. total: requests of all versions. callers: that are tied to a version; 0: many, or not known."""
 
     requests: int = 0

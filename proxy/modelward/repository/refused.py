@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from modelward.problem import Problem
 
@@ -16,8 +17,7 @@ def for_clients(reason: str) -> str:
     return _PATH.sub("(path)", reason.partition("\n")[0])[:LONGEST_REASON]
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """One version, or with version "" a model as a whole.
 
     kept: what was served of the model before this reload is served still. slow: the hash of a file that was given up

@@ -5,8 +5,9 @@ none of them but the config.pbtxt of a folder without a model.
 """
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from modelward.model_names import fault_of_name
 from modelward.problem import Problem, ProblemsFound
@@ -21,8 +22,7 @@ _ENSEMBLE = re.compile(rb"^\s*(platform\s*:\s*[\"']ensemble[\"']|ensemble_schedu
 _VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(Struct, frozen=True):
     """One version of a model: its number and its file, which nothing has opened yet."""
 
     number: int
@@ -34,8 +34,7 @@ class Version:
         return default_profile(self.file)
 
 
-@dataclass(frozen=True)
-class ModelFolder:
+class ModelFolder(Struct, frozen=True):
     """root: canonical folder that the model's files may not leave. versions: ascending by number."""
 
     name: str
@@ -44,8 +43,7 @@ class ModelFolder:
     settings_file: Path | None = None
 
 
-@dataclass(frozen=True)
-class Repository:
+class Repository(Struct, frozen=True):
     """models: by name. general: what prevents serving any of it. notes: what is left out, and probably not meant so.
 
     refused: folders that are no models, and versions without a file; other versions of the same model are in `models`.

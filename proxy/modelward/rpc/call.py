@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from modelward.rpc.protocol import Message, request_class
 
@@ -46,8 +47,7 @@ UnaryHandler = Callable[[Requests, Call], Awaitable[Message]]
 StreamHandler = Callable[[Requests, Call], AsyncGenerator[Message, None]]
 
 
-@dataclass(frozen=True)
-class Method:
+class Method(Struct, frozen=True):
     """One row of the method table; `build` is held against the descriptors by a test, since they are read late."""
 
     service: str

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from msgspec import Struct
 from onnx import TensorProto
 
 
-@dataclass(frozen=True, slots=True)
-class Datatype:
+class Datatype(Struct, frozen=True):
     """bits: of an element, 0 for texts. numpy: by which its raw bytes are read here, "" for none. field: where its
     values lie where they are not raw."""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from modelward.problem import Problem
 from modelward.scanning.rule import SEVERITIES, Severity, at_least
@@ -15,8 +17,7 @@ LONGEST_NAME = 80  # characters of a name that a message repeats
 MOST_OF_A_RULE = 10  # findings of one rule in one file; further ones are counted
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """rule: its id. what: what was found, a sentence without a full stop. file: as the scan was given it. place: the
     node, the initializer or the member in it, or "". more: findings of the same rule in the file that are not told."""
 

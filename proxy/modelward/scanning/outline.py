@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from modelward.scanning.source import Span
 
 Imports = list[tuple[str, int]]
 
 
-@dataclass(slots=True)
-class Text:
+class Text(Struct):
     """A text or bytes that anything may stand in. of: what it belongs to, in words."""
 
     of: str
     span: Span
 
 
-@dataclass(slots=True)
-class Tensor:
+class Tensor(Struct):
     """stored: by field how many bytes, or for strings how many texts. first: the values' beginning where that field
     is the only one. external: as it stands there, None for data in the model."""
 
@@ -32,15 +30,13 @@ class Tensor:
     texts: list[Text] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Sparse:
+class Sparse(Struct):
     values: Tensor = field(default_factory=Tensor)
     indices: Tensor = field(default_factory=Tensor)
     dims: list[int] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Attribute:
+class Attribute(Struct):
     """integers: the first of them."""
 
     name: str = ""
@@ -52,8 +48,7 @@ class Attribute:
     texts: list[Text] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Node:
+class Node(Struct):
     operator: str = ""
     domain: str = ""
     overload: str = ""
@@ -71,8 +66,7 @@ class Node:
         return next((each for each in self.attributes if each.name == name), None)
 
 
-@dataclass(slots=True)
-class Value:
+class Value(Struct):
     """An input, an output or a value that the model declares. dims: -1 for one without a number."""
 
     name: str = ""
@@ -80,8 +74,7 @@ class Value:
     texts: list[Text] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Graph:
+class Graph(Struct):
     """defaults: of a function's parameters, where it is the body of one."""
 
     name: str = ""
@@ -99,8 +92,7 @@ class Graph:
         return [*self.initializers, *(sparse.values for sparse in self.sparse)]
 
 
-@dataclass(slots=True)
-class Function:
+class Function(Struct):
     """attributes: names of its parameters."""
 
     name: str = ""
@@ -117,8 +109,7 @@ class Function:
 Key = tuple[str, str, str]
 
 
-@dataclass(slots=True)
-class Model:
+class Model(Struct):
     ir_version: int = 0
     imports: Imports = field(default_factory=list)
     graph: Graph | None = None

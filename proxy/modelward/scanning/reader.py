@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from msgspec import Struct
 from onnx import onnx_ml_pb2
 
 from modelward.scanning.finding import Findings, quoted
@@ -30,8 +30,7 @@ MOST_TEXTS = 10_000  # of one list
 TEXTS = {"doc_string", "producer_name", "producer_version", "denotation"}
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """A field that ONNX has. wires: the types that it may be written as. below: of a message."""
 
     name: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from modelward.config.scan import SEVERITIES, Severity
 
@@ -14,8 +14,7 @@ def at_least(severity: Severity, bound: Severity) -> bool:
     return SEVERITIES.index(severity) <= SEVERITIES.index(bound)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """finds: a noun phrase, for the list of rules."""
 
     severity: Severity

@@ -7,8 +7,9 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from modelward.bounded_file import open_regular
 from modelward.problem import Problem, ProblemsFound
@@ -28,8 +29,7 @@ LARGEST_MODEL = 2**31 - 1  # protobuf's bound
 MOST_MODELS = 16  # beside the model that is loaded
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """fields: of messages, and as many steps through the graph. A model of a thousand nodes has 20,000. text: bytes of
     texts that are searched."""
 
@@ -43,8 +43,7 @@ IN_COMMAND = Bounds(50_000_000, 256 << 20)
 Progress = Callable[[Path], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(Struct, frozen=True):
     """models: files that are named as models are. findings: the worst first."""
 
     files: int

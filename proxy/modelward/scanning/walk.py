@@ -5,8 +5,9 @@ What depends on constants alone is followed: trips of loops, conditions, and the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from modelward.scanning import sizes
 from modelward.scanning.finding import Findings
@@ -27,8 +28,7 @@ DEEPEST_GRAPHS = 8
 DEEPEST_CALLS = 16
 
 
-@dataclass(slots=True)
-class Scope:
+class Scope(Struct):
     """What is known of values by their names. outer: of the graph around it. trips: of the graph within one run, as far
     as constants tell. given: what of an input of the model it is, also its size or a part of that."""
 

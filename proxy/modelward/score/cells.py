@@ -9,11 +9,11 @@ Source: inverted lists, Jegou, Douze and Schmid, "Product quantization for neare
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from modelward.score.kmeans import centroids, nearest
 from modelward_native.score.score import MAX_CELLS, MAX_PROTOTYPES
@@ -27,8 +27,7 @@ MAX_VALUES = 1 << 24
 FIRST_PART = 0.75  # of the cells are there before the fullest are divided
 
 
-@dataclass(frozen=True)
-class Cells:
+class Cells(Struct, frozen=True):
     """c cells and p prototypes in d dimensions.
 
     means (c, d): of the training rows of a cell. radius (c,): root of the mean squared distance of these rows from it.

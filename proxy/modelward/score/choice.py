@@ -8,11 +8,11 @@ anomaly needs to be known, and none is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from modelward.score import views
 from modelward.score.neighbours import nearest_distances
@@ -34,8 +34,7 @@ MAX_VALUES = 1 << 24
 MIN_QUERIES = 100
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """space: PLAIN is the standardised features; TWO_VIEWS is modelward.score.views. weighting: a key of WEIGHTS."""
 
     space: str

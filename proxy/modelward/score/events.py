@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from modelward_native.backend.engine import Engine
 
@@ -19,8 +20,7 @@ LINES_PER_ROUND = 10
 KEPT = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Anomaly:
+class Anomaly(Struct, frozen=True):
     """One anomalous request. features: (name, signed standard deviations from what is usual), the worst first."""
 
     model: str

@@ -8,10 +8,10 @@ Sources: k-nearest-neighbour outlier score, Ramaswamy et al. (2000) and Angiulli
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from modelward.score import cells, choice, views
 from modelward.score.cells import Cells
@@ -27,8 +27,7 @@ Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Geometry:
+class Geometry(Struct, frozen=True):
     """A fitted geometry of f features in d dimensions.
 
     mean, scale (f,): a raw value v becomes (v - mean) / scale. low, high (f,): standardised bounds, outside of which a

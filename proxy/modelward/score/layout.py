@@ -13,11 +13,12 @@ request.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from modelward.score.errors import ProfileError
 from modelward_native.score.score import (
@@ -39,8 +40,7 @@ Data = npt.ArrayLike | Mapping[str, Any]
 Doubles = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Input:
+class Input(Struct, frozen=True):
     """One input: name ("" where a profile was fitted on one nameless table), kind, elements per row or -1 where they
     vary, and the part of the row it fills: features or category columns first .. first + width."""
 
@@ -55,8 +55,7 @@ class Input:
         return self.kind in (CATEGORIES, WORDS)
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(Struct, frozen=True):
     inputs: tuple[Input, ...]
 
     @property
@@ -97,8 +96,7 @@ class Layout:
         return Rows.extract(self, arrays)
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(Struct, frozen=True):
     """features (n, f) float64; categories: for each category column the values of every row, a list of bytes each."""
 
     features: Doubles

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from modelward.score import calibration, choice, geometry, layout, store, words
 from modelward.score.calibration import Calibration
@@ -28,8 +29,7 @@ Doubles = npt.NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True)
-class Deviation:
+class Deviation(Struct, frozen=True):
     """One unusual column of a row: its name and index (features first, then category columns), its raw value, and by
     how many standard deviations it differs from the nearest prototype, signed; from the training mean where the row
     holds NaN, an infinity or a value out of range. NaN, infinities and unknown categories deviate by infinity."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import asdict
 
 from modelward.atomic_file import replacing
 from modelward.bounded_file import read_regular
@@ -90,7 +91,7 @@ def save(path: str | os.PathLike[str], parts: Parts) -> None:
         "scale": shape.scale,
         "low": shape.low,
         "high": shape.high,
-        **({key: np.zeros((0,) * ARRAYS[key][1]) for key in VIEWS} if two is None else vars(two)),
+        **({key: np.zeros((0,) * ARRAYS[key][1]) for key in VIEWS} if two is None else asdict(two)),
         "cell_mean": shape.cells.means,
         "cell_radius": shape.cells.radius,
         "cell_first": shape.cells.first,

@@ -12,11 +12,12 @@ identity, Ledoit and Wolf (2004), here with a fixed weight.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from modelward.score.neighbours import nearest_distances
 from modelward_native.score.score import CLIP, KNOTS
@@ -38,8 +39,7 @@ MIN_SPACING = 1e-3  # times the root of the number of features: of rows that nea
 NORMAL = NormalDist()
 
 
-@dataclass(frozen=True)
-class Views:
+class Views(Struct, frozen=True):
     """Of f standardised features. middle, quartile (f,): the robust view of z is (z - middle) / quartile. knots,
     normals (f, KNOTS): the quantile view is linear between them, with slope 1 outside; both rise, and the last is
     repeated to fill the row. metric (f, f): the quantile view q becomes q @ metric. Both views are cut at +-CLIP."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 # Good and Turing (1953): the chance that the next row brings a value never seen is about the share of rows whose value
 # was seen once. Above this the column holds names or free text, not categories, and new values are ordinary there.
@@ -17,8 +17,7 @@ MAX_WORDS = 1 << 16  # of one column; with more it is not a category either
 MAX_TEXT = 1 << 24  # bytes of all words of one column
 
 
-@dataclass(frozen=True)
-class Words:
+class Words(Struct, frozen=True):
     """Known values of c columns, packed for the kernel.
 
     text (bytes,) uint8 holds all words; word w is text[starts[w]:starts[w + 1]] (starts: (w + 1,) uint64); column c has

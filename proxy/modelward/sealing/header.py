@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from modelward.repository.files import SEALED
 
@@ -24,8 +25,7 @@ class Damaged(Exception):
     """The file was changed, or is not complete; in words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stanza:
+class Stanza(Struct, frozen=True):
     """One recipient, as the header names it: its kind, arguments, and the file's key wrapped for it."""
 
     kind: str
@@ -33,8 +33,7 @@ class Stanza:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Struct, frozen=True):
     """signed: the bytes that the code is over. size: of all of it, to where the payload begins."""
 
     stanzas: tuple[Stanza, ...]

@@ -16,6 +16,7 @@ from typing import Any
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
+from msgspec import Struct
 
 from modelward.child import Bounds, in_child
 from modelward.config.sealing import Secret
@@ -89,8 +90,7 @@ def _of_pyrage(text: str) -> Any:
     return pyrage.ssh.Identity.from_buffer(text.encode())
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """identities: of all sources that could be read. problems: with the others."""
 
     identities: tuple[Identity, ...] = ()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
 
 from modelward.child import ChildEnded
 from modelward.config.schema import Config
@@ -94,8 +95,7 @@ class Opener:
         return self._found
 
 
-@dataclass(frozen=True, slots=True)
-class _Unseal:
+class _Unseal(Struct, frozen=True):
     opener: Opener
     required: bool
 

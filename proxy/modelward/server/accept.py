@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
+
+from msgspec import Struct
 
 from modelward.certificate import is_http2
 from modelward.server.exhaustion import OUT_OF_RESOURCES
@@ -55,8 +56,7 @@ class SecureConnection(BufferedConnection):
             self._checker.meet(self, tls)
 
 
-@dataclass(frozen=True)
-class Handshakes:
+class Handshakes(Struct, frozen=True):
     """Of connections that begin with TLS. seconds: that one may take. checker: told whose certificates clients show."""
 
     material: LiveMaterial

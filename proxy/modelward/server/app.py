@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from modelward.config.listen import Listen
 from modelward.config.schema import Config
@@ -60,8 +62,7 @@ DRAIN_SECONDS = 20.0
 EVENTS_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
-class Inherited:
+class Inherited(Struct, frozen=True):
     """What a worker has in common with other processes. reads: model files."""
 
     region: Region

@@ -7,7 +7,8 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from modelward.config.units import SECOND
 from modelward.models.canary import MEND, Canary, difference, without_values
@@ -24,8 +25,7 @@ RETRY_SECONDS = 10.0
 SOON_SECONDS = 1.0
 
 
-@dataclass(frozen=True, eq=False)
-class Watch:
+class Watch(Struct, frozen=True, eq=False):
     """One version's. seconds: between two runs."""
 
     canary: Canary

@@ -1,11 +1,11 @@
 """Why canaries fail, in words: what a worker tells its supervisor for the audit trail."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True)
-class CanaryCauses:
+class CanaryCauses(Struct, frozen=True):
     """versions: by name and version. upstreams: by address as it is configured."""
 
     versions: Mapping[tuple[str, str], str] = field(default_factory=dict)

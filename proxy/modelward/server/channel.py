@@ -9,8 +9,9 @@ import pickle
 import socket
 import struct
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
 from typing import Self
+
+from msgspec import Struct, field
 
 from modelward.config.schema import Config
 from modelward.models.approved import Approved
@@ -26,8 +27,7 @@ from modelward.telemetry.snapshot import Snapshot
 _LENGTH = struct.Struct("!I")
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(Struct, frozen=True):
     """The first message: what to serve. listen.grpc is the address of the inherited socket. shares, approved, contained
     and override: as in Share, Contain and Override. slow: hashes of files of models that other workers have given up.
     facts: of the versions that they serve; a newer one must not lack their guards.
@@ -43,30 +43,26 @@ class Start:
     override: Override = NOTHING
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """Follow all of it that is not about models. Answered with Ruled, at once."""
 
     config: Config
 
 
-@dataclass(frozen=True)
-class Ruled:
+class Ruled(Struct, frozen=True):
     """problems: why the old rules stay. changed: in words."""
 
     problems: tuple[Problem, ...] = ()
     changed: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Reload:
+class Reload(Struct, frozen=True):
     """Follow what is about models. Answered with Reloaded, which may take long."""
 
     config: Config
 
 
-@dataclass(frozen=True)
-class Share:
+class Share(Struct, frozen=True):
     """How requests are shared, whatever the configuration says, and which versions may answer where promotions need
     approvals. Answered with Shared."""
 
@@ -74,69 +70,59 @@ class Share:
     approved: Approved | None = None
 
 
-@dataclass(frozen=True)
-class Shared:
+class Shared(Struct, frozen=True):
     """The last of the shares or overrides that were told are obeyed."""
 
 
-@dataclass(frozen=True)
-class Contain:
+class Contain(Struct, frozen=True):
     """What is not to be run any more; what is not named is."""
 
     contained: tuple[Contained, ...]
 
 
-@dataclass(frozen=True)
-class Drain:
+class Drain(Struct, frozen=True):
     """After `delay` seconds finish what is under way within `seconds`, then end. Readiness is off at once."""
 
     seconds: float
     delay: float = 0
 
 
-@dataclass(frozen=True)
-class Loading:
+class Loading(Struct, frozen=True):
     """What the worker is busy with, or waits for, before it is ready."""
 
     what: str
 
 
-@dataclass(frozen=True)
-class Unsealed:
+class Unsealed(Struct, frozen=True):
     """Before they are served. versions: all that were sealed and are open; digest and name of the key, by model and
     version."""
 
     versions: Mapping[tuple[str, str], tuple[str, str]]
 
 
-@dataclass(frozen=True)
-class Ready:
+class Ready(Struct, frozen=True):
     report: Report
 
 
-@dataclass(frozen=True)
-class Renewed:
+class Renewed(Struct, frozen=True):
     """An upstream has changed. report: of what is served now."""
 
     report: Report
 
 
-@dataclass(frozen=True)
-class Answers:
+class Answers(Struct, frozen=True):
     """Whether a model can be answered. reason: why none can, empty while one can."""
 
     reason: str
 
 
-@dataclass(frozen=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """It cannot serve this, and ends."""
 
     problems: tuple[Problem, ...]
 
 
-@dataclass(frozen=True)
-class Reloaded:
+class Reloaded(Struct, frozen=True):
     """report: of what is served now; None where all models are as they were, because of the problems. With a report
     they are those of single models that were refused.
 
@@ -148,8 +134,7 @@ class Reloaded:
     changed: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Stats:
+class Stats(Struct, frozen=True):
     """What a worker counts elsewhere than in the region, since its start."""
 
     snapshot: Snapshot

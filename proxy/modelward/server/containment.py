@@ -10,8 +10,9 @@ import logging
 import signal
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from modelward.problem import Problem
 
@@ -40,8 +41,7 @@ HOW = "Look into the model; `modelward pardon MODEL VERSION` lets it be run agai
 HOW_LOAD = "Look into the model and its canary; another file is loaded, the same one after a pardon and a reload"
 
 
-@dataclass(frozen=True)
-class ContainedCaller:
+class ContainedCaller(Struct, frozen=True):
     """key: of its budget. wholly: the version is not run for it. deaths: of workers, in runs of its requests alone."""
 
     key: int
@@ -50,8 +50,7 @@ class ContainedCaller:
     deaths: int
 
 
-@dataclass(frozen=True)
-class Contained:
+class Contained(Struct, frozen=True):
     """One version, as workers are told. shapes: refused for all. wholly: it is not run. alone: runs are not shared.
 
     loading: it is not loaded, and its canary is not run; the digest is that of file and canary.
@@ -80,8 +79,7 @@ class Contained:
         return entries
 
 
-@dataclass
-class _Record:
+class _Record(Struct):
     shapes: list[Dims] = field(default_factory=list)  # refused for all
     callers: dict[int, list[Dims]] = field(default_factory=dict)
     deaths: Counter[int] = field(default_factory=Counter)  # by caller

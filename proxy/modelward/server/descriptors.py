@@ -1,7 +1,8 @@
 """Descriptors of files: how many a process may have open, and how many connections that allows."""
 
 import resource
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from modelward.config.schema import Config
 from modelward.problem import Problem
@@ -18,8 +19,7 @@ KEPT_PER_UPSTREAM = 4
 KEY = "limits.connections"
 
 
-@dataclass(frozen=True)
-class ConnectionBounds:
+class ConnectionBounds(Struct, frozen=True):
     """Connections that there may be: in all, of one peer, and with one process. limit: descriptors of a process."""
 
     total: int

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from modelward.access import examine as access
 from modelward.config.changes import differences, with_models, with_rules
@@ -40,8 +42,7 @@ from modelward_native.request.served import Served
 log = logging.getLogger("modelward.models")
 
 
-@dataclass(frozen=True)
-class Generation:
+class Generation(Struct, frozen=True):
     """models: open and warm, as are their shadows. directory: the models, as the data plane looks them up.
     config: as it is obeyed. rules: what of it has nothing to do with models.
 
@@ -81,8 +82,7 @@ class Generation:
         return (*self.models, *self.held)
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(Struct, frozen=True):
     """slow: hashes of files that took too long before. held: shares that promotions decide. facts: of versions
     that other workers serve, where nothing is served here yet. deadly: as in LoadLimits. approved, reads: as in
     Before."""

@@ -8,8 +8,9 @@ scrape.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
+
+from msgspec import Struct
 
 from modelward.config.address import Address
 from modelward.models.catalog import Catalog
@@ -26,8 +27,7 @@ MODE = 0o755  # of a Unix socket: for this user alone
 CLOSE_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
-class AppState:
+class AppState(Struct, frozen=True):
     """What the endpoints report on; `catalog` is called per request because a reload replaces it.
 
     failing: processes in which a version fails its canary, by model and version; no reason not to be ready for others.

@@ -6,9 +6,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import cast
+
+from msgspec import Struct, field
 
 from modelward.server.http_request import MAX_HEAD_BYTES, Malformed, Received, Request
 
@@ -27,8 +28,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 log = logging.getLogger("modelward.http")
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(Struct, frozen=True):
     """headers: beside HEADERS, and those that the connection needs."""
 
     status: HTTPStatus

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 MAX_LINE_BYTES = 2048
 MAX_FIELD_BYTES = 4096
@@ -24,8 +25,7 @@ class Malformed(Exception):
     """This is no request, or one that is larger than those of probes and scrapers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """headers: names in lower case; values of one name joined by commas. path: as it was sent, without its query."""
 
     method: str

@@ -6,8 +6,9 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 PERIOD_SECONDS = 0.05
 # Of the wall clock's time, that the loop runs or wants to run: above it, whatever is added makes requests wait.
@@ -17,8 +18,7 @@ STARVED = 0.5
 TASKS = Path("/proc/self/task")
 
 
-@dataclass(frozen=True)
-class _Spent:
+class _Spent(Struct, frozen=True):
     """ns since its beginning, of one thread."""
 
     ran: int = 0

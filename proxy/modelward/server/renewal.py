@@ -7,8 +7,10 @@ was, with its settings, its shadows and its weights. Others go on without it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from modelward.config.changes import with_models
 from modelward.config.schema import Config
@@ -32,8 +34,7 @@ if TYPE_CHECKING:
     from modelward_native.backend.engine import Engine
 
 
-@dataclass(frozen=True, slots=True)
-class Before:
+class Before(Struct, frozen=True):
     """What is served. config: as it is obeyed. slow: hashes of files that are not tried again. held: shares
     that promotions decide. facts: of the versions that are served. deadly: as in LoadLimits. approved: versions that
     may answer, where promotions need approvals. reads: model files."""
@@ -56,8 +57,7 @@ class Before:
 NOTHING = Before({}, ())
 
 
-@dataclass(frozen=True, slots=True)
-class Renewal:
+class Renewal(Struct, frozen=True):
     """config: as it is obeyed from now on; models that stay as they were have the settings that they had."""
 
     config: Config

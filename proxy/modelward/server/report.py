@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from modelward.models.facts import FactsByVersion, run_here
 from modelward.repository.refused import Refused
@@ -19,8 +21,7 @@ COLUMNS = ("model", "version", "backend", "runs on", "profile", "deadline", "fal
 ANY = "any"  # the version of a model whose requests pass undecoded
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """rows: a cell for each of COLUMNS. guards: of the listener, (label, words). notes: about single models. refused:
     models that are not served, or not as they lie in the repository. files: model, version and digest of those that run
     here. facts: of the same by model and version, and of versions of upstreams that requests can name.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from modelward.access import examine as access
 from modelward.access import keys
@@ -13,8 +14,7 @@ from modelward.problem import Gather
 from modelward.server.tls import Material, load_material
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """material: None for plain text. key_ring: the API keys of callers, None where there are none."""
 
     config: Config

@@ -5,8 +5,9 @@ import logging
 import ssl
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from modelward.certificate import Certificate, harden, load_authorities, load_pair, utc_now
 from modelward.config.tls import Tls
@@ -19,8 +20,7 @@ SECTION = "tls"
 POLL_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
-class Material:
+class Material(Struct, frozen=True):
     """What new connections are met with. Never changed: files that changed make another."""
 
     context: ssl.SSLContext

@@ -11,8 +11,9 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
+
+from msgspec import Struct, field
 
 from modelward.config.units import SECOND
 from modelward.models.canary import Canary, without_values
@@ -37,8 +38,7 @@ LONGEST_CAUSE = 1000  # characters: a server decides how many outputs have which
 MEND = "Find out what answers there. If it is right, record it again: modelward canary record MODEL --url"
 
 
-@dataclass(eq=False)
-class Watch:
+class Watch(Struct, eq=False):
     """One model's. version: that is asked; empty where upstreams decide it. due: when each endpoint is asked next.
     failing: no endpoint passes, and one answers otherwise."""
 

@@ -10,8 +10,9 @@ it does best, whose pairs may be many.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from modelward.shadow.finding import Finding, Verdict, pairs
 

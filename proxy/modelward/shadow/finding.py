@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from modelward.shadow.sequence import Interval
 
@@ -21,8 +22,7 @@ class Verdict(StrEnum):
     UNDECIDED = "undecided"
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One bound: what was measured (None: nothing yet), its confidence interval, and the bound: an interval
     above `most` breaks it, one below `least` keeps it. The two differ by the noise floor."""
 

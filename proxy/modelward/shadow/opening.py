@@ -6,8 +6,9 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from modelward.config.model import Batching
 from modelward.config.schema import Config
@@ -31,8 +32,7 @@ log = logging.getLogger("modelward.shadow")
 Key = tuple[str, str]  # the model's name, and the shadow's
 
 
-@dataclass(frozen=True, slots=True)
-class OpenShadow:
+class OpenShadow(Struct, frozen=True):
     """One shadow of one model. content: the hash of the file that runs here, or the addresses of its servers."""
 
     model: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from operator import add
 from typing import TYPE_CHECKING, Any, cast
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from modelward_native.shadow.stats import Sums
@@ -14,8 +15,7 @@ COUNTS = ("compared", "primary_failed", "shadow_failed", "both_failed")
 LATENCIES = ("latency_primary", "latency_shadow")
 
 
-@dataclass(frozen=True)
-class Pairs:
+class Pairs(Struct, frozen=True):
     """total: of all pairs. floor: of the primary's own version as a shadow, None where it is none. callers: of pairs
     by part of the callers. files: digests of both versions' files: pairs of other files are not added."""
 

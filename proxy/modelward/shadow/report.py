@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from modelward.shadow.drift import divergence, rank_correlation, stability_index
 from modelward.shadow.finding import Finding, Verdict
@@ -20,8 +21,7 @@ QUANTILES = (0.5, 0.95, 0.99)
 ROWS = 16  # of the histogram
 
 
-@dataclass(frozen=True)
-class Slice:
+class Slice(Struct, frozen=True):
     """A part of a shadow's pairs: `normal` or `anomalous` requests, those of the `identity` called `name`, or those of
     all `others`. by: how that name was proved: certificate, token or key. disagreement: the mean over its pairs, None
     where there are none."""
@@ -34,8 +34,7 @@ class Slice:
     by: str = ""
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(Struct, frozen=True):
     """One shadow of one model: its judgement, the sums it is of, the pairs of scores in its windows, and its slices,
     each judged as if it were the whole. warmed: pairs of the warm-up, which are in no sum."""
 

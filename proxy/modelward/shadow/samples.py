@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from modelward.bounded_file import open_regular, read_regular
 
@@ -28,8 +29,7 @@ class SampleError(ValueError):
     """A file that is no sample."""
 
 
-@dataclass(frozen=True)
-class Heading:
+class Heading(Struct, frozen=True):
     """What a sample's first line says. time_ns: since 1970. sizes: of its three parts."""
 
     model: str
@@ -52,8 +52,7 @@ class Heading:
         return cls(*told, (first, second, third))
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(Struct, frozen=True):
     """One pair. time_ns: since 1970. request, primary, shadow: encoded ModelInferRequest and ModelInferResponses."""
 
     model: str
@@ -159,8 +158,7 @@ def read(file: Path, most_bytes: int = MOST_BYTES) -> Sample:
     return Sample.decode(read_regular(file, most_bytes))
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """A sample on disk. name: worker and number, as commands call it."""
 
     name: str

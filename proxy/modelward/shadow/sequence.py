@@ -17,14 +17,14 @@ values as well as for 0 and 1, Waudby-Smith and Ramdas, "Estimating means of bou
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import inf, lgamma, log, pi, sqrt
+
+from msgspec import Struct
 
 HALVINGS = 60  # of an interval no wider than 2: ends are exact to the last bit of a double
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(Struct, frozen=True):
     """What lies outside of low <= value <= high is refuted at the level that was asked for."""
 
     low: float

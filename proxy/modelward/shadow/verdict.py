@@ -8,9 +8,10 @@ assume: pairs are alike and independent of each other, given those before them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from modelward.config.shadow import Bounds
 from modelward.shadow.callers import held, left_out
@@ -34,8 +35,7 @@ MOST_PAIRS = 1e12  # beyond, it is said that these rates will never decide: 3 ye
 UPPER_EDGES = (*(float(edge) for edge in EDGES[:-1]), inf)
 
 
-@dataclass(frozen=True)
-class Judgement:
+class Judgement(Struct, frozen=True):
     """The verdict, what it follows from, and of how many pairs. more: pairs after which an undecided shadow would be
     decided if rates stay what they are; None where it is decided, or where they would never do."""
 
@@ -78,8 +78,7 @@ def _together(findings: Sequence[Finding]) -> Verdict:
     return Verdict.UNDECIDED
 
 
-@dataclass(frozen=True)
-class _Judged:
+class _Judged(Struct, frozen=True):
     """How sums are judged, for as many times of them as are asked for."""
 
     bounds: Bounds

@@ -6,8 +6,9 @@ A look compares what is so with what was so at the look before, and makes a reco
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from modelward.audit.record import Record, automatic
 from modelward.models.facts import FactsByVersion
@@ -24,8 +25,7 @@ Version = tuple[str, str]  # model, version
 Shadow = tuple[str, str, str]  # model, version of the primary, name
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What is so at a look. versions: digests of those that are served, by model and version; empty of an upstream's.
     unsealed: digest and key's name of sealed versions, by model, version and the process that has opened it.
     failing: versions whose canary fails. wrong: addresses where an endpoint fails one. why: causes of both.

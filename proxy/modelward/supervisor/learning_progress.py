@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from modelward.detect.progress import PHASES, Progress
 from modelward_native.detect.watch import progress
@@ -19,8 +21,7 @@ FAULT_SECONDS = 600.0
 """After which a fault that lasts is told again."""
 
 
-@dataclass
-class _Told:
+class _Told(Struct):
     """Of a common fault. identities: that were told; most: that had it at once since it began."""
 
     at: float

@@ -6,8 +6,9 @@ Strangers decide how much that is: a minute has one record of each kind, and nam
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from modelward.audit.record import Record, summary
 from modelward.limits.callers import Caller, Unwanted
@@ -23,8 +24,7 @@ ORDINARY = ("idle", "room")
 Counts = Mapping[str, int]
 
 
-@dataclass(frozen=True)
-class Counted:
+class Counted(Struct, frozen=True):
     """At the end of a minute, all since the start. refusals: by model and reason. anomalies: by model. closed:
     connections by reason. limited: refusals by limits, by those callers that the tables hold. unwanted: likewise."""
 

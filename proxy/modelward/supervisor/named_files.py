@@ -7,8 +7,9 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from modelward.audit.record import automatic
 from modelward.audit.recorder import Recorder
@@ -25,8 +26,7 @@ GONE = "it cannot be read"
 log = logging.getLogger("modelward.audit")
 
 
-@dataclass(frozen=True)
-class _Seen:
+class _Seen(Struct, frozen=True):
     path: Path
     identity: Fingerprint
     digest: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from modelward.detect.restriction import Known
 from modelward_native.detect.suspicion import STEPS
@@ -24,8 +25,7 @@ MOST_TOLD = 20  # models in a sum, each with its steps
 OTHERS = "others"
 
 
-@dataclass
-class _Merged:
+class _Merged(Struct):
     """steps: that were not told. highest: of these."""
 
     whose: Known
@@ -34,8 +34,7 @@ class _Merged:
     last: str = STEPS[0]
 
 
-@dataclass
-class StepMinute:
+class StepMinute(Struct):
     """began: seconds of the monotonic clock."""
 
     began: float

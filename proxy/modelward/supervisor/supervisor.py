@@ -9,9 +9,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from modelward.admin.operator import Draining, NotNow, OperationResult, PromotionStatus, Replaced, Status
 from modelward.admin.reach import open_to

@@ -7,9 +7,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from modelward.config.workers import cores
 from modelward.supervisor.workers import Workers
@@ -29,8 +30,7 @@ REMOVED = "(removed)"  # in place of a version, as modelward_native.telemetry.st
 Totals = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class LoopTimes:
+class LoopTimes(Struct, frozen=True):
     """Seconds that loops have run on a core, and have waited for one."""
 
     ran: float

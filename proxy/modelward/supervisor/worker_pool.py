@@ -5,7 +5,9 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from modelward.admin.operator import NotNow, Replaced, WorkerStatus
 from modelward.config.changes import with_rules
@@ -56,8 +58,7 @@ KILL_SECONDS = 3.0  # beyond drain.timeout
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 10.0
 
 
-@dataclass(eq=False)
-class WorkerSlot:
+class WorkerSlot(Struct, eq=False):
     """One of the configured number of workers, whichever process it is at the moment."""
 
     worker: WorkerProcess | None = None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Self
+
+from msgspec import Struct
 
 from modelward.status import Code
 from modelward_native.request.verdict import reasons
@@ -21,8 +22,7 @@ def _reason_names() -> Sequence[str]:
     return [*reasons()]
 
 
-@dataclass(frozen=True, slots=True)
-class AccessRecord:
+class AccessRecord(Struct, frozen=True):
     """at: ns since 1970, when it ended. fields: what there is to tell, by name; trace_id and parent_id are the
     client's."""
 

@@ -1,8 +1,9 @@
 """What identities that are named in the configuration have asked for, and what came of it."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from urllib.parse import unquote
+
+from msgspec.structs import replace
 
 from modelward.telemetry.snapshot import IdentitySnapshot
 from modelward_native.limits.callers import LEVELS, read, unwanted

@@ -1,4 +1,4 @@
-"""How numbers of several processes become one, by the metadata of their fields (telemetry.merge)."""
+"""How numbers of several processes become one, by the annotations of their fields (telemetry.merge)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,11 @@
 """Snapshots of several processes as one, and what remains of one whose process has gone."""
 
 from collections.abc import Mapping
-from dataclasses import Field, fields, is_dataclass, replace
-from typing import Any, TypeVar
+from functools import cache
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from modelward.telemetry.snapshot import Histogram
 
@@ -27,19 +30,25 @@ def _added(a: Any, b: Any) -> Any:
         return Histogram(a.bounds, counts, a.sum + b.sum)
     if isinstance(a, Mapping):
         return {**a, **{key: _added(a.get(key), value) for key, value in b.items()}}
-    if is_dataclass(a) and not isinstance(a, type):
-        return replace(a, **{f.name: _rule(f)(getattr(a, f.name), getattr(b, f.name)) for f in fields(a)})
+    if isinstance(a, Struct):
+        names = _kinds(type(a)).items()
+        return replace(
+            a, **{name: kind.get("merge", _added)(getattr(a, name), getattr(b, name)) for name, kind in names}
+        )
     return a + b
-
-
-def _rule(field: Field[Any]) -> Any:
-    return field.metadata.get("merge", _added)
 
 
 def _counters(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _counters(each) for key, each in value.items()}
-    if is_dataclass(value) and not isinstance(value, type | Histogram):
-        after = {f.name: f.metadata.get("gauge", _counters(getattr(value, f.name))) for f in fields(value)}
-        return replace(value, **after)
+    if isinstance(value, Struct) and not isinstance(value, Histogram):
+        kinds = _kinds(type(value))
+        return replace(value, **{name: kinds[name].get("gauge", _counters(getattr(value, name))) for name in kinds})
     return value
+
+
+@cache
+def _kinds(snapshot: type[Struct]) -> dict[str, Mapping[str, Any]]:
+    """One of modelward.telemetry.kinds for each field, or an empty one."""
+    hints = get_type_hints(snapshot, include_extras=True)
+    return {name: get_args(hint)[1] if get_origin(hint) is Annotated else {} for name, hint in hints.items()}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from modelward.config.units import SECOND
 
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
     from modelward.config.model import ModelSettings
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectiveSnapshot:
+class ObjectiveSnapshot(Struct, frozen=True):
     """What a model is to keep: shares, and seconds of one bound of the histogram of its requests."""
 
     success: float = 0.999

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 PAUSE_SECONDS = 10.0
 # keys that are kept: there are as many as endpoints and kinds of events
 MOST_KEYS = 4096
 
 
-@dataclass
-class _Kept:
+class _Kept(Struct):
     number: int = 0
     after: float = 0.0  # when the next line may be written
 

@@ -6,7 +6,9 @@ import asyncio
 import gzip
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from modelward.telemetry.exposition import Exposition
 from modelward.telemetry.snapshot import ScrapeSnapshot, Snapshot
@@ -22,8 +24,7 @@ INLINE_BYTES = 256 * 1024
 LEVEL = 1  # of gzip: 1.8 MB become 89 KB within 6 ms
 
 
-@dataclass
-class Page:
+class Page(Struct):
     body: bytes
     made: float  # on `now`'s clock, as the stats in it are
     cost: float  # seconds

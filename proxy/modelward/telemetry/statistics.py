@@ -1,10 +1,9 @@
 """What a version has done since it was loaded, as Triton's ModelStatistics tells it."""
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True, slots=True)
-class BatchStatistics:
+class BatchStatistics(Struct, frozen=True):
     """Executions of one batch size (rows), as Triton's InferBatchStatistics; durations in nanoseconds."""
 
     batch_size: int
@@ -14,8 +13,7 @@ class BatchStatistics:
     compute_output_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(Struct, frozen=True):
     """One version's totals since it was loaded, with Triton's meaning; durations in nanoseconds.
 
     `queue`, `compute_*` count requests, not executions: a request is charged the time of the batch it was in.

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import exp, inf
+
+from msgspec import Struct, field
 
 WINDOW_SECONDS = 15.0
 # That a refused request, or a connection that brings no answered one, costs at most. Measured: 23 ms for a message of
@@ -31,8 +32,7 @@ SATURATED = 0.9  # of the loops' time: from there on refused work may keep hones
 Key = tuple[str, str]  # a model and a version
 
 
-@dataclass(frozen=True, slots=True)
-class VersionWork:
+class VersionWork(Struct, frozen=True):
     """Totals, all over one version. runs: seconds of its runs, None where it runs elsewhere; on_loop: of them, those on
     a loop. held: seconds that requests had permits. permits: that there are, 0 for no limit. waiting: requests that
     wait for one; both now."""
@@ -46,8 +46,7 @@ class VersionWork:
     waiting: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(Struct, frozen=True):
     """Totals of a server. at: seconds of a clock. workers: that take requests. loop: seconds that their loops have run
     or waited for a core; cpu: that they have run. unwanted: requests that were refused for who sent them or what they
     were, and connections that were refused or closed. unproven: connections that were opened, without those of

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 Action = Literal["open", "close", "auto"]
 State = Literal["open", "closed"]
@@ -11,8 +12,7 @@ State = Literal["open", "closed"]
 ALL = ""  # in the place of an address: every endpoint of the model
 
 
-@dataclass(frozen=True)
-class BreakerOrder:
+class BreakerOrder(Struct, frozen=True):
     """What is asked for. endpoint: an address as configured, or ALL. seconds: so long it holds; of no meaning for
     `auto`."""
 
@@ -31,8 +31,7 @@ class BreakerOrder:
         return where(self.model, self.endpoint)
 
 
-@dataclass(frozen=True)
-class BreakerOverride:
+class BreakerOverride(Struct, frozen=True):
     """What holds. Open: requests of the model do not go to the endpoint. Closed: they do, whatever its breaker, active
     checks and silence say. until: seconds since 1970. by: who has asked for it."""
 

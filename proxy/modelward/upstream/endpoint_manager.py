@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from modelward.config.health import Health
 from modelward.config.upstream import resolve
@@ -23,8 +24,7 @@ DRAIN_SECONDS = 30.0
 DRAIN_POLL_SECONDS = 0.1
 
 
-@dataclass
-class _Kept:
+class _Kept(Struct):
     connector: Connector
     check: HealthCheck
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from urllib.parse import unquote
+
+from msgspec import Struct
 
 from modelward.plural import counted
 from modelward.status import Code
@@ -22,8 +23,7 @@ BREAKER = {
 }
 
 
-@dataclass
-class _Seen:
+class _Seen(Struct):
     """Of one endpoint, when it was last looked at. status and text: of its last failure."""
 
     ejections: int = 0

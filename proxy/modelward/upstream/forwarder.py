@@ -5,7 +5,8 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from modelward.config.upstream import UpstreamAddress
 from modelward.problem import ProblemsFound
@@ -30,8 +31,7 @@ KEY = re.compile(r"(?!.*-bin$)[0-9a-z_.-]+")
 SILENCE = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED)
 
 
-@dataclass(eq=False)
-class _Line:
+class _Line(Struct, eq=False):
     channel: Channel
     users: int = 0
 

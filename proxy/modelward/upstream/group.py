@@ -1,7 +1,9 @@
 """One configured address of a pool, and the endpoints behind it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from msgspec import Struct
 
 from modelward.config.health import Breaker
 from modelward.config.upstream import UpstreamAddress
@@ -12,8 +14,7 @@ from modelward_native.backend.breaker import Policy
 from modelward_native.backend.pool import Endpoint
 
 
-@dataclass(frozen=True, eq=False)
-class Member:
+class Member(Struct, frozen=True, eq=False):
     """One endpoint. address: with the IP address that it stands for, where the name has several."""
 
     address: UpstreamAddress

@@ -4,8 +4,9 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from modelward.config.remote_model import Signature
 from modelward.config.upstream import UpstreamAddress
@@ -25,8 +26,7 @@ LOADING = ("LOADING", "UNKNOWN")
 log = logging.getLogger("modelward.upstream")
 
 
-@dataclass(frozen=True)
-class DescribedVersion:
+class DescribedVersion(Struct, frozen=True):
     """One version of a model as an upstream, or the configuration, describes it.
 
     version: "" where it has none. source: who says so, in words.

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from modelward.config.model import ModelSettings
 from modelward.config.schema import Config
@@ -49,8 +51,7 @@ PASSTHROUGH = ""  # stands for a model's name where methods that are not known h
 Told = Mapping[tuple[str, tuple[UpstreamAddress, ...]], Any]
 
 
-@dataclass(frozen=True)
-class News:
+class News(Struct, frozen=True):
     """told: what differs from what was told before. missing: models that no upstream of theirs serves now."""
 
     told: Told

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from modelward.upstream.breaker_override import ALL, BreakerOverride, State
 from modelward.upstream.upstream_pool import UpstreamPool
 from modelward_native.backend.pool import Endpoint
 
 
-@dataclass(frozen=True)
-class Overridden:
+class Overridden(Struct, frozen=True):
     """states: by configured address, or ALL for those that are not named."""
 
     model: str

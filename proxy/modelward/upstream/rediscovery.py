@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from modelward.config.upstream import UpstreamAddress
 from modelward.problem import ProblemsFound
@@ -26,8 +27,7 @@ ABSENT = (Code.NOT_FOUND,)
 MUTE = (Code.UNIMPLEMENTED, Code.UNAUTHENTICATED, Code.PERMISSION_DENIED)
 
 
-@dataclass
-class Seen:
+class Seen(Struct):
     """By all upstreams of one list of addresses.
 
     described: models that one of them tells of. absent: models that each of them has said it does not serve now.

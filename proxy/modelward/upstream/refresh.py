@@ -8,7 +8,8 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from modelward.config.health import Health
 from modelward.config.units import SECOND
@@ -32,8 +33,7 @@ LEARN_SECONDS = 2.0
 HINTED_AT_ONCE = 8
 
 
-@dataclass(frozen=True)
-class Hints:
+class Hints(Struct, frozen=True):
     """Since they were last asked for. models: that refused a request which may have been right. unlisted: a model was
     asked for that is not served. joins: connections to upstreams that have ever become usable."""
 
@@ -42,8 +42,7 @@ class Hints:
     joins: int
 
 
-@dataclass
-class _Pause:
+class _Pause(Struct):
     seconds: float
     until: float
 

@@ -1,14 +1,13 @@
 """The connections that models share: which models, and what they are sent to."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from modelward.config.upstream import UpstreamAddress
 from modelward.upstream.group import Group
 from modelward_native.backend.pool import Pool
 
 
-@dataclass(frozen=True)
-class PoolKey:
+class PoolKey(Struct, frozen=True):
     """Models with equal keys share their connections.
 
     share: of requests, those that may be hedged. resends: whether requests that were begun may be sent again. own: the
@@ -27,8 +26,7 @@ class PoolKey:
         return bool(self.own) and not self.is_shadow
 
 
-@dataclass(frozen=True)
-class UpstreamPool:
+class UpstreamPool(Struct, frozen=True):
     """What one or more models are sent to: the addresses as configured, and the endpoints behind them."""
 
     groups: tuple[Group, ...]

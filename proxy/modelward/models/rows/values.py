@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import onnx
+from msgspec import Struct
 from onnx import numpy_helper
 
 LARGEST_KEPT = 4096  # bytes of a constant whose values are looked at; shapes are far smaller
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(Struct, frozen=True):
     """A product: a number, names of dimensions that do not depend on the rows, and `rows` times the number of rows."""
 
     number: int = 1
@@ -48,8 +47,7 @@ MIXED = "mixed"  # one that does, in a way that is not followed
 Element = Size | str
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Struct, frozen=True):
     """What is known of a tensor. axis: which one counts the rows, None where it does not depend on them; `outer` is how
     often rows are repeated before them within that axis. dims: None where not even the rank is known. small: the
     elements of a whole-number tensor of at most one dimension, where they are known.
@@ -80,8 +78,7 @@ class NotShown(Exception):
     """Why an operator is not shown to keep rows apart."""
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """An operator with what is known of its inputs; None where an optional one is left out."""
 
     proto: Any

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from modelward.telemetry.snapshot import Histogram
 
 Kind = Literal["counter", "gauge", "histogram", "unknown"]
 
 
-@dataclass(slots=True)
-class Family:
+class Family(Struct):
     """One metric. `name` is without _total; each row has a value per label, then the value (Histogram for those)."""
 
     name: str
