@@ -13,10 +13,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from modelward.cli.output import print_table
 from modelward.integrity import bundle, manifest

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
+
+from msgspec.structs import replace
 
 from loadtests.tools import results
 from modelward.telemetry.utilization import HANDSHAKE, REFUSAL, Utilization, VersionWork, Work

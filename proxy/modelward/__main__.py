@@ -23,11 +23,12 @@ def _prepare() -> None:
     """For a server, before it has imported what takes time."""
     signal.signal(signal.SIGTERM, _terminate)  # process 1 of a container gets no signal that it does not handle
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who has started it may ignore it: then no end of a worker is told
-    from modelward.config import unchecked  # noqa: PLC0415
     from modelward.tunables import exec_tuned  # noqa: PLC0415
 
     exec_tuned()  # before it has imported what it would import again
     gc.disable()  # until all is imported: nothing of it is garbage that would not keep
+    from modelward.config import unchecked  # noqa: PLC0415
+
     unchecked.choose()
 
 

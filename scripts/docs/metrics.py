@@ -2,8 +2,10 @@
 
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass, replace
 from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from msgspec import Struct
+from msgspec.structs import fields, replace
 
 from modelward.config.scan import SEVERITIES
 from modelward.shadow.finding import Verdict
@@ -161,7 +163,7 @@ def _filled(kind: Any) -> Any:
     """A value of this type with nothing left out."""
     if kind is Histogram:
         return Histogram((1.0,), (1, 1), 1.0)
-    if isinstance(kind, type) and is_dataclass(kind):
+    if isinstance(kind, type) and issubclass(kind, Struct):
         hints = get_type_hints(kind)
         return kind(**{field.name: _filled(hints[field.name]) for field in fields(kind)})
     origin, inner = get_origin(kind), get_args(kind)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from loadtests.tools import machine
 from modelward.score import cells, layout, views

@@ -20,6 +20,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from msgspec import structs
 from sklearn.metrics import roc_auc_score
 
 from modelward.score import choice, geometry
@@ -64,7 +65,7 @@ def measure(path: Path) -> dict[str, float]:
         shape = geometry.fit(train, Choice(space, "nearest"), rng)
         for each in rated:
             if each.space == space:
-                kernel = bare_kernel(replace(shape, weights=np.array(WEIGHTS[each.weighting])))
+                kernel = bare_kernel(structs.replace(shape, weights=np.array(WEIGHTS[each.weighting])))
                 value[each] = float(roc_auc_score(y, kernel.measure(test)[0]))
     designs = {}
     for spaces, weightings in product(SPACES, WEIGHTINGS):

@@ -36,7 +36,7 @@ from modelward.server import descriptors
 from modelward.server.mishaps import Mishaps
 from modelward.supervisor.activation import inherited_sockets
 from modelward.supervisor.notify import Notifier
-from modelward.supervisor.prefork import Preforked, prefork
+from modelward.supervisor.prefork import Preforked, can_fork, prefork
 from modelward.supervisor.state_lock import locked
 from modelward.supervisor.supervisor import Supervisor
 from modelward.supervisor.watch import watch
@@ -55,6 +55,8 @@ def run(arguments: argparse.Namespace, reading: Reading, reader: reader_process.
         sockets, notifier = inherited_sockets(), Notifier()
         folder = state_of_arguments(arguments)
         configuration = Configuration(reading.load, folder, partial(agreed, folder), Keyring().given_to)
+        if can_fork(MALLOC_TUNABLES):
+            import_module("modelward.server.worker")  # for the forks, while the configuration is read
         config = configuration.first()
         logs.configure(config.log, level)
         descriptors.raise_limit()

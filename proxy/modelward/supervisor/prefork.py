@@ -81,7 +81,7 @@ def prefork(
     prepare: called in each, while it has nothing to do. ours: sockets that are this process's alone. reader: of model
     files, to which each has a channel.
     """
-    if count < 1 or not is_tuned(tunables) or threads() != 1:
+    if count < 1 or not can_fork(tunables):
         return []
     from modelward.server import worker  # noqa: PLC0415 - nothing that is not shared needs it
 
@@ -107,6 +107,11 @@ def prefork(
         theirs.close()
         made.append(Preforked(pid, control))
     return made
+
+
+def can_fork(tunables: str) -> bool:
+    """Whether workers may be forks of this process, as it is now."""
+    return is_tuned(tunables) and threads() == 1
 
 
 def is_tuned(tunables: str) -> bool:

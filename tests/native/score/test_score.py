@@ -2,13 +2,13 @@ import ctypes
 import mmap
 import struct
 import threading
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from modelward.score import calibration, geometry
 from modelward.score.calibration import Calibration

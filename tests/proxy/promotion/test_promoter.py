@@ -1,9 +1,9 @@
 """Promotions by hand and by themselves: steps, what each needs, and force."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from modelward.config.access import Access
 from modelward.models.facts import Facts

@@ -1,10 +1,10 @@
 """Promotions that are taken back, by themselves where a version does worse, and by hand."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from modelward.problem import ProblemsFound
 from modelward.promotion.asked import Wanted

@@ -1,11 +1,11 @@
 """Samples on disk: whole or absent, bounded, the oldest go first."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from modelward.shadow.samples import Sample, SampleError, Samples, folder_of, kept, names, read, writers_folder
 

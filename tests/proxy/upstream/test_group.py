@@ -1,6 +1,6 @@
 """The endpoints behind a name come and go; their counters stay."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from modelward.config.health import Breaker
 from modelward.config.upstream import parse_upstream
