@@ -10,9 +10,9 @@ import json
 import re
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from loadtests.hop import proxies
 from loadtests.hop.upstream import upstream
 from loadtests.race.contestant import Absent, request
 from loadtests.race.ours import Start, serve
-from loadtests.tools import client, machine, models, results
+from loadtests.tools import client, h2load, machine, models, results
 from loadtests.tools.process import PROC, Process, free_ports, tree
 from loadtests.tools.results import Bar, table
 from tests.models import repository
@@ -31,7 +31,8 @@ MINUTES = 60.0
 SETTLE_SECONDS = 5.0  # after the first answer, until memory counts as idle
 PER_SECOND = 200.0
 SCRAPE_SECONDS = 15.0
-CONNECTIONS = 8
+SHAPE = h2load.Shape(connections=8, streams=4)
+LOOKS = 6  # at the memory, while there is traffic
 HOP, EMBEDDED = "modelward, a hop", "modelward, a model of its own"
 BOUNDS = {HOP: 61.0, EMBEDDED: 90.0}  # MiB, idle
 GROWTH_MiB = 5.0
@@ -43,8 +44,8 @@ Memory of all processes of a server: their proportional set sizes (PSS), of /pro
 programs of the machine have mapped too, such as the C library's, counts in part. So the second column counts each page
 that the processes have mapped once and whole, other programs or not (/proc/PID/pagemap, which root may read). Idle is
 {SETTLE_SECONDS:.0f} seconds after the first answer, with no other server beside it. For the traffic all servers run at
-once: to each {CONNECTIONS} connections send {PER_SECOND:.0f} ModelInfer of 156 bytes a second, and /metrics is scraped
-every 15 seconds where there is such a page. They share pages then, so growth is that of the second column."""
+once: to each {SHAPE.connections} connections send {PER_SECOND:.0f} ModelInfer of 156 bytes a second. /metrics is
+scraped every 15 seconds where there is such a page. They share pages then, so growth is that of the second column."""
 
 
 @dataclass(frozen=True)
@@ -60,20 +61,19 @@ class Memory:
 
 @dataclass(frozen=True)
 class Kept:
-    """What one server has: idle, alone on the machine; before and after the traffic, beside the others. calls: that
-    were answered."""
+    """What one server has: idle, alone on the machine; during: from before the traffic to its end, beside the others.
+    calls: that were answered."""
 
     name: str
     idle: Memory
-    before: Memory
-    after: Memory
+    during: tuple[Memory, ...]
     calls: int
 
     @property
-    def growth(self) -> float:
-        if self.before.alone is None or self.after.alone is None:
-            return self.after.pss - self.before.pss
-        return self.after.alone - self.before.alone
+    def growth(self) -> list[float]:
+        """At each look after the first, in MiB."""
+        first, *later = (each.pss if each.alone is None else each.alone for each in self.during)
+        return [each - first for each in later]
 
 
 def memory_of(pid: int) -> Memory:
@@ -100,55 +100,35 @@ def _alone(family: list[int]) -> float | None:
     return None if frames <= {0} else len(frames) * PAGE / KiB / KiB
 
 
-@contextmanager
-def _calling(port: int, per_second: float) -> Iterator[list[int]]:
-    """Calls at an even rate from threads; the list has how many were answered, one number a thread."""
-    over = threading.Event()
-    answered = [0] * CONNECTIONS
-
-    def call(index: int) -> None:
-        with client.channel(port) as opened:
-            due = time.monotonic()
-            while not over.wait(max(0.0, due - time.monotonic())):
-                due += CONNECTIONS / per_second
-                client.infer(opened, request())
-                answered[index] += 1
-
-    threads = [threading.Thread(target=call, args=(i,)) for i in range(CONNECTIONS)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield answered
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
-
-
 def measure_idle(start: Start) -> Memory:
     """Starts the server, and ends it."""
     with _ready(start) as (process, _):
         return memory_of(process.pid)
 
 
-def measure_traffic(starts: dict[str, Start], idle: dict[str, Memory], seconds: float) -> list[Kept]:
-    """Starts all servers, sends to all for so long, and ends them."""
+def measure_traffic(starts: dict[str, Start], idle: dict[str, Memory], seconds: float, body: Path) -> list[Kept]:
+    """Starts all servers, sends the framed message in `body` to all for so long, and ends them."""
     with ExitStack() as stack:
         ready = {name: stack.enter_context(_ready(start)) for name, start in starts.items()}
-        before = {name: memory_of(process.pid) for name, (process, _) in ready.items()}
-        end = time.monotonic() + seconds
-        with ExitStack() as traffic:
-            answered = {name: traffic.enter_context(_calling(port, PER_SECOND)) for name, (_, port) in ready.items()}
-            while (left := end - time.monotonic()) > 0:
+        seen = {name: [memory_of(process.pid)] for name, (process, _) in ready.items()}
+        with ThreadPoolExecutor(len(ready)) as pool:
+            loads = {name: pool.submit(_send, port, body, seconds) for name, (_, port) in ready.items()}
+            look, began = seconds / LOOKS, time.monotonic()
+            while not wait(loads.values(), min(look, SCRAPE_SECONDS)).done:
                 for name, (process, _) in ready.items():
-                    process.check(0)
+                    process.check()
                     if name in BOUNDS:
                         _scrape(process)
-                time.sleep(min(left, SCRAPE_SECONDS))
+                    if len(seen[name]) * look < time.monotonic() - began:
+                        seen[name].append(memory_of(process.pid))
         return [
-            Kept(name, idle[name], before[name], memory_of(process.pid), sum(answered[name]))
+            Kept(name, idle[name], (*seen[name], memory_of(process.pid)), loads[name].result().succeeded)
             for name, (process, _) in ready.items()
         ]
+
+
+def _send(port: int, body: Path, seconds: float) -> h2load.Load:
+    return h2load.offered(port, body, SHAPE, (), per_second=PER_SECOND, seconds=seconds)
 
 
 @contextmanager
@@ -186,10 +166,11 @@ def main() -> int:
         idle = {name: measure_idle(start) for name, start in starts.items()}
         for name, memory in idle.items():
             print(f"{name}: {memory} MiB", file=sys.stderr)
-        found = measure_traffic(starts, idle, arguments.minutes * 60)
+        (folder / "body").write_bytes(client.framed(request()))
+        found = measure_traffic(starts, idle, arguments.minutes * 60, folder / "body")
     bars = _bars(found)
-    columns = ("server", "idle, MiB (alone)", "before traffic", "after", "growth, MiB", "calls")
-    rows = [(k.name, str(k.idle), str(k.before), str(k.after), f"{k.growth:+.1f}", f"{k.calls:,}") for k in found]
+    columns = ("server", "idle, MiB (alone)", "before traffic", "after", "growth at each sixth, MiB", "calls")
+    rows = [(k.name, str(k.idle), str(k.during[0]), str(k.during[-1]), _sixths(k), f"{k.calls:,}") for k in found]
     body = "\n".join([table(columns, rows), "", *(f"- {bar}" for bar in bars)])
     data = {"minutes": arguments.minutes, "kept": [asdict(each) for each in found]}
     facts = machine.facts()
@@ -199,6 +180,10 @@ def main() -> int:
         text = results.document("Memory of a sidecar", METHOD, facts, command, body)
         results.write("memory", text, {"facts": facts, **data})
     return 0 if all(bar.reached for bar in bars) else 1
+
+
+def _sixths(kept: Kept) -> str:
+    return " ".join(f"{each:+.1f}" for each in kept.growth)
 
 
 def _contestants(folder: Path, behind: int) -> Iterator[tuple[str, Start]]:
@@ -231,7 +216,7 @@ def _bars(found: list[Kept]) -> list[Bar]:
         bound = BOUNDS[kept.name]
         bars += [
             Bar(f"{kept.name}, idle", kept.idle.pss, bound, "MiB"),
-            Bar(f"{kept.name}, growth", kept.growth, GROWTH_MiB, "MiB"),
+            Bar(f"{kept.name}, growth", kept.growth[-1], GROWTH_MiB, "MiB"),
         ]
     return bars
 

@@ -82,7 +82,7 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
 
 
 def filter_of(arguments: argparse.Namespace) -> Filter:
-    names = (each for each in Filter.__dataclass_fields__ if hasattr(arguments, each))
+    names = (each for each in Filter.__struct_fields__ if hasattr(arguments, each))
     return Filter(**{name: getattr(arguments, name) for name in names})
 
 

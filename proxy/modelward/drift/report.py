@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from msgspec.structs import asdict
+from msgspec import to_builtins
 
 from modelward.drift.against import against_training
 from modelward.drift.change import Side, began, change
@@ -59,9 +59,9 @@ def side_of(watch: Watch) -> dict[str, Any]:
             entry["since"] = since_
             now = Side(after[theirs, i], last.identity[theirs])
             if signals[i].kind is Kind.P_VALUE and theirs.any():
-                entry |= asdict(change(signals[i], UNIFORM, now)) | {"identities": (), "mix": 0.0}
+                entry |= to_builtins(change(signals[i], UNIFORM, now)) | {"identities": (), "mix": 0.0}
             elif ours.any() and theirs.any():
-                entry |= asdict(change(signals[i], Side(before[ours, i], kept.identity[ours]), now))
+                entry |= to_builtins(change(signals[i], Side(before[ours, i], kept.identity[ours]), now))
         told["signals"].append(entry)
     return told
 
