@@ -23,6 +23,7 @@ UPSTREAM: dict[str, Any] = {
     "config": {"limits": {"identity": {"rate": "100/s"}}},
 }
 EMBEDDED: dict[str, Any] = {"models": {"volume": CLAIM}, "config": {"models": {"add": {"deadline": "50ms"}}}}
+ONE_CLAIM: dict[str, Any] = EMBEDDED | {"state": {"kind": "existingClaim", "existingClaim": "state"}}
 APPLICATION = {"name": "shop", "image": "registry.example/shop:1", "ports": [{"containerPort": 8080}]}
 OF_PODS: dict[str, Any] = {
     "image": {"digest": "sha256:" + "0" * 64, "pullSecrets": [{"name": "registry"}]},
@@ -167,3 +168,7 @@ def render(values: dict[str, Any], version: str = "", release: str = "demo") -> 
 def one(items: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     (found,) = [item for item in items if item["kind"] == kind]
     return found
+
+
+def configuration(items: list[dict[str, Any]]) -> dict[str, Any]:
+    return yaml.safe_load(one(items, "ConfigMap")["data"]["modelward.yaml"])
