@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from scripts.package import archive
-from scripts.package.elf import needed
+from scripts.package.elf import imported, needed, weaknesses
 from scripts.package.wheel import LIBRARIES, SBOM
 
 __all__ = ["LARGEST_BYTES", "problems"]
@@ -29,7 +29,7 @@ def problems(name: str, files: Mapping[str, bytes], modules: Iterable[str], fold
     modules: the compiled modules that it must have, as modelward_native.wire.session. folders: those it was built in,
     whose names must be in no file.
     """
-    found = [*_names(name, files, modules), *_record(files), *_linked(files), *_listed(files)]
+    found = [*_names(name, files, modules), *_record(files), *_linked(files), *_hardened(files), *_listed(files)]
     for folder in folders:
         found += [
             f"{each} tells the folder that it was built in" for each, data in files.items() if folder.encode() in data
@@ -77,6 +77,15 @@ def _linked(files: Mapping[str, bytes]) -> Iterator[str]:
             for folder in asked.folders:
                 if not folder.startswith("$ORIGIN"):
                     yield f"{each} looks for libraries in {folder}"
+
+
+def _hardened(files: Mapping[str, bytes]) -> Iterator[str]:
+    """Of our own modules: a library is as the system's own distribution has built it."""
+    for each, data in files.items():
+        if data.startswith(b"\x7fELF") and not each.startswith(f"{LIBRARIES}/"):
+            yield from (f"{each} {weakness}" for weakness in weaknesses(data))
+            if "__stack_chk_fail" not in imported(data):  # all have arrays on the stack: Cython puts some into each
+                yield f"{each} leaves arrays on the stack without a guard: -fstack-protector-strong"
 
 
 def _listed(files: Mapping[str, bytes]) -> Iterator[str]:

@@ -14,7 +14,7 @@ import pytest
 from scripts.package import ROOT, archive
 from scripts.package.__main__ import modules
 from scripts.package.check import problems
-from scripts.package.elf import needed
+from scripts.package.elf import ENTRY, FLAG_1_NOW, FLAG_NOW, FLAGS, FLAGS_1, needed
 from scripts.package.wheel import LIBRARIES, SBOM, repaired
 
 EPOCH = 1_700_000_000
@@ -144,6 +144,21 @@ def test_a_folder_of_the_builder_is_told(wheel: Wheel) -> None:
     changed = archive.recorded({**files, "modelward/py.typed": b"/home/builder/modelward"})
     assert problems(name, changed, modules(), ["/home/builder"]) == [
         "modelward/py.typed tells the folder that it was built in"
+    ]
+
+
+def test_a_module_that_is_not_hardened_is_told(wheel: Wheel) -> None:
+    name, files = wheel
+    module = next(each for each in files if each.startswith("modelward_native/wire/session.cp"))
+    unguarded = files[module].replace(b"__stack_chk_fail", b"__stack_chk_done")
+    assert problems(name, archive.recorded({**files, module: unguarded}), modules()) == [
+        f"{module} leaves arrays on the stack without a guard: -fstack-protector-strong"
+    ]
+    lazy = files[module]
+    for tag, flag in ((FLAGS, FLAG_NOW), (FLAGS_1, FLAG_1_NOW)):
+        lazy = lazy.replace(ENTRY.pack(tag, flag), ENTRY.pack(tag, 0))
+    assert problems(name, archive.recorded({**files, module: lazy}), modules()) == [
+        f"{module} binds functions while it runs: no BIND_NOW"
     ]
 
 
