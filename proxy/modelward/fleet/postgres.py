@@ -145,9 +145,7 @@ class PostgresStore:
             if not done and not before:
                 cursor.execute(
                     f"INSERT INTO {SCHEMA}.documents (fleet, name, epoch, data)"
-                    " SELECT %(fleet)s, %(name)s, %(epoch)s, %(data)s"
-                    f" WHERE (SELECT count(*) FROM {SCHEMA}.documents WHERE fleet = %(fleet)s) < {MOST_DOCUMENTS}"
-                    " ON CONFLICT DO NOTHING RETURNING 1",
+                    " VALUES (%(fleet)s, %(name)s, %(epoch)s, %(data)s) ON CONFLICT DO NOTHING RETURNING 1",
                     values,
                 )
                 done = cursor.fetchone() is not None
@@ -159,8 +157,7 @@ class PostgresStore:
                 f" FROM {SCHEMA}.documents WHERE fleet = %(fleet)s AND name = %(name)s",
                 values,
             )
-            if (there := cursor.fetchone()) is None and not before:
-                raise NotTaken(f"it holds {MOST_DOCUMENTS} documents already")
+            there = cursor.fetchone()
             return Document(there[0], bytes(there[1])) if there is not None else Document(0, b"")
 
         return await self._run(work)

@@ -18,6 +18,7 @@ KEPT_SECONDS = 60.0
 """A server that was not heard of for so long is forgotten."""
 MOST_REPLICAS = 256
 MOST_DOCUMENTS = 4096
+"""That are told at once. Any number is taken, so that those of other programs keep no rollback out."""
 LARGEST_DOCUMENT = 64 << 10
 LONGEST_REPLICA = 64  # characters, as modelward.config.fleet has it
 LONGEST_DOCUMENT_NAME = 512  # bytes

@@ -94,7 +94,6 @@ local was = redis.call('HGET', KEYS[1], ARGV[1])
 local epoch = was and tonumber(string.match(was, '^(%d+) ')) or 0
 if epoch >= 10^15 then epoch = 0 end
 if epoch ~= tonumber(ARGV[2]) then return {{1, string.sub(was or '', 1, {LARGEST_DOCUMENT + 32})}} end
-if not was and redis.call('HLEN', KEYS[1]) >= {MOST_DOCUMENTS} then return {{2, ''}} end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 redis.call('SET', KEYS[2], c[1] .. '.' .. c[2] .. ' ' .. ARGV[4])
 return {{0, ''}}
@@ -165,8 +164,6 @@ class ValkeyStore:
                 return None
             case [1, bytes(there)]:
                 return _document(there)
-            case [2, _]:
-                raise NotTaken(f"it holds {MOST_DOCUMENTS} documents already")
         raise await self._strange()
 
     async def notes(self) -> Mapping[str, Told]:

@@ -332,6 +332,37 @@ def test_a_store_that_hangs_says_that_there_was_no_answer_in_time() -> None:
         assert problem.what.endswith("cannot be reached: no answer in time")
 
 
+FOREIGN = bounds.MOST_DOCUMENTS + 1
+
+
+async def is_taken_and_told_first(store: Store) -> None:
+    assert await store.swap("model/m", 0, 1, b"rolled back") is None
+    assert await store.swap("model/m", 1, 2, b"rolled back again") is None
+    told = (await spoken(store, names=["model/m"])).documents
+    assert told is not None and told["model/m"] == Document(2, b"rolled back again")
+    assert len(told) <= FOREIGN
+
+
+def test_documents_that_others_have_put_there_keep_none_of_a_server_out_of_valkey(valkey: stores.Store) -> None:
+    from redis import Redis  # noqa: PLC0415
+
+    with contextlib.closing(Redis.from_url(valkey.url)) as client:
+        client.hset("{full}:fleet:documents", mapping={f"foreign/{number}": "1 x" for number in range(FOREIGN)})
+    ask(lambda: open_store(Fleet(url=valkey.url, name="full")), is_taken_and_told_first)
+
+
+def test_documents_that_others_have_put_there_keep_none_of_a_server_out_of_a_database(
+    database: postgres.Server,
+) -> None:
+    async def work(store: Store) -> None:
+        await spoken(store)
+        foreign = f"SELECT 'full', 'foreign/' || n, 1, 'x'::bytea FROM generate_series(1, {FOREIGN}) AS n"
+        database.execute(f"INSERT INTO modelward_fleet.documents (fleet, name, epoch, data) {foreign}")
+        await is_taken_and_told_first(store)
+
+    ask(lambda: open_store(Fleet(url=database.url(), name="full")), work)
+
+
 def test_a_lease_without_an_end_in_valkey_gets_one_and_is_told(valkey: stores.Store) -> None:
     from redis import Redis  # noqa: PLC0415
 
