@@ -1,7 +1,7 @@
 """What the sections of a configuration are made of: pydantic, which checks what is read.
 
 The processes of a server use a configuration that another process has read and checked (modelward.config.reading).
-There pydantic would take 14 MiB and a third of the start, so they choose stand-ins, with which the same classes hold
+There pydantic would take memory and much of the start, so they choose stand-ins, with which the same classes hold
 values and check none.
 """
 

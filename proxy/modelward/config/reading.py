@@ -1,5 +1,5 @@
-"""The configuration of a server, read and checked in a child process that ends then: what checks it takes 14 MiB and
-a third of the start, and the processes that serve have no use for it."""
+"""The configuration of a server, read and checked in a child process that ends then: what checks it takes memory
+and much of the start, and the processes that serve have no use for it."""
 
 from __future__ import annotations
 
