@@ -1,4 +1,4 @@
-"""What the page on Kubernetes says of copies of the state: its commands, run here, and the pod that puts a copy back."""
+"""Copies of the state as the page on Kubernetes has them: its commands, run here, and the pod that puts one back."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from modelward.fleet import namesake
 from modelward.fleet.namesake import Namesake
 from modelward.fleet.note import Note, decoded, encoded
 from tests.proxy.fleet.memory_store import MemoryStore
-from tests.proxy.fleet.test_member import One, rounds
+from tests.proxy.fleet.servers import One, rounds
 
 
 def note(identity: str) -> bytes:
