@@ -55,8 +55,14 @@ class Reading:
             child = None
         try:
             read = (child or self._child(files.given, again=again)).result()
-        except ChildEnded as ended:
-            what, why = "the configuration cannot be read", f"the process that reads it: {ended}"
+        except (
+            ChildEnded,
+            MemoryError,
+            SystemError,
+            ImportError,
+        ) as ended:  # as the interpreter tells a want of memory
+            told = str(ended) if isinstance(ended, ChildEnded) else f"{type(ended).__name__} was raised"
+            what, why = "the configuration cannot be read", f"the process that reads it: {told}"
             raise ProblemsFound([Problem(what, str(self._arguments.config or "command line"), why, HOW)]) from None
         for record in read.records:
             logging.getLogger(record.name).handle(record)

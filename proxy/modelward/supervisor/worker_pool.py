@@ -204,7 +204,7 @@ class WorkerPool:
     def _stay(self) -> None:
         """Raises NotNow where the server ends: what its workers have not done is no fault of theirs."""
         if self._ending:
-            raise NotNow("the server is ending; ask the next one")
+            raise NotNow("given up, since the server is ending; ask the next one")
 
     def pardon(self, model: str, version: str | None) -> list[tuple[str, str]]:
         """These versions are run with everything again; which, by model and version, had not been."""

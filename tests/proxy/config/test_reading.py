@@ -63,9 +63,12 @@ def test_a_command_line_that_means_nothing_is_wrong_usage(tmp_path: Path) -> Non
         )
 
 
-def test_a_child_that_gets_too_little_memory_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("memory", [16, 20, 24])
+def test_a_child_that_gets_too_little_memory_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int
+) -> None:
     file = written(tmp_path, "workers: 2\n")
-    monkeypatch.setattr(reading, "BOUNDS", Bounds(seconds=30, memory=24 << 20))
+    monkeypatch.setattr(reading, "BOUNDS", Bounds(seconds=30, memory=memory << 20))
     with pytest.raises(ProblemsFound) as found:
         Reading(arguments("--config", str(file))).load(SettingsFiles(), False)
     (problem,) = found.value.problems
