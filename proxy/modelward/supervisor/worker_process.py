@@ -144,8 +144,8 @@ class WorkerProcess:
         await ended.wait()
         loop.remove_reader(self._handle)
         code = self._process.wait()
-        os.close(self._handle)
         await self.channel.close()
+        os.close(self._handle)  # last: until it is known to have ended, others may kill it
         return code
 
 
