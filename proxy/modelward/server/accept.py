@@ -13,6 +13,7 @@ from msgspec import Struct
 from modelward.certificate import is_http2
 from modelward.server.exhaustion import OUT_OF_RESOURCES
 from modelward.server.handshake_log import NO_HTTP2, HandshakeLog, reason_of
+from modelward.server.hellos import Hellos
 from modelward.server.peercred import user_of
 from modelward.server.tls import LiveMaterial
 from modelward.telemetry.snapshot import TlsSnapshot
@@ -40,17 +41,19 @@ GOODBYE_SECONDS = 5.0
 class SecureConnection(BufferedConnection):
     """A connection that is HTTP/2 by agreement (ALPN); any other is closed before a byte of it is read."""
 
-    __slots__ = ("_checker",)
+    __slots__ = ("_checker", "_hellos")
 
-    def __init__(self, listener: Listener, checker: CredentialChecker | None) -> None:
+    def __init__(self, listener: Listener, checker: CredentialChecker | None, hellos: Hellos) -> None:
         # the listener is taken where the compiled half is made, in __cinit__: there is no __init__ to call
         self._checker = checker
+        self._hellos = hellos
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         tls = transport.get_extra_info("ssl_object")
         if not is_http2(tls):
             cast(asyncio.Transport, transport).abort()
             return
+        self._hellos.done += 1
         super().connection_made(transport)
         if self._checker is not None:
             self._checker.meet(self, tls)
@@ -85,6 +88,7 @@ class Acceptor:
         self._resume: asyncio.TimerHandle | None = None
         self._overdue = 1  # connections that are taken after a pause, even if another process is less busy
         self.failures = HandshakeLog()
+        self._hellos = Hellos()
 
     def start(self, backlog: int) -> None:
         """Listens; the socket must be bound and non-blocking."""
@@ -117,7 +121,7 @@ class Acceptor:
             return None
         material = self._handshakes.material
         end = material.current.certificate.not_after.timestamp()
-        return TlsSnapshot(end, material.reloads, material.failures, self.failures.count)
+        return TlsSnapshot(end, material.reloads, material.failures, self.failures.count, self._hellos.unfinished)
 
     def _accept(self) -> None:
         for _ in range(AT_ONCE):
@@ -147,7 +151,7 @@ class Acceptor:
         accepted.setblocking(False)
         connection = BufferedConnection(self._listener)
         if self._handshakes is not None:
-            connection = SecureConnection(self._listener, self._handshakes.checker)
+            connection = SecureConnection(self._listener, self._handshakes.checker, self._hellos)
         if not connection.arrive(address if (uid := user_of(accepted)) is None else uid):
             accepted.close()
             return True
@@ -213,8 +217,10 @@ class Acceptor:
     def _tls(self) -> dict[str, Any]:
         if self._handshakes is None:
             return {}
+        context = self._handshakes.material.current.context
+        self._hellos.count(context)
         return {
-            "ssl": self._handshakes.material.current.context,
+            "ssl": context,
             "ssl_handshake_timeout": self._handshakes.seconds,
             "ssl_shutdown_timeout": GOODBYE_SECONDS,
         }

@@ -100,7 +100,7 @@ def work(
     closed, tls = counted.close_reasons, counted.tls
     turned_away = sum(closed.refused.values())
     connections = sum(count for why, count in closed.closed.items() if why not in ORDINARY)
-    connections += tls.failed_handshakes if tls is not None else 0
+    connections += tls.unfinished if tls is not None else 0
     refused = Counter[bool]()  # by whether a credential was checked
     for total in found.values():
         for kind in ("refusals", "fallbacks"):
@@ -119,6 +119,7 @@ def work(
         unproven=traffic["opened"] - traffic["settled"],
         overhead=REFUSAL * refused[False] + CHECK * refused[True] + each * connections + CONNECTION * turned_away,
         unproven_overhead=each,
+        bare=tls.failed_handshakes if tls is not None else 0,
         unanswered=traffic["received"] + traffic["inflated"] - traffic["useful"],
         versions={key: _version(total) for key, total in found.items() if _is_served(key, total)},
     )

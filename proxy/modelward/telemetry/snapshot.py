@@ -112,7 +112,8 @@ class TlsSnapshot(Struct, frozen=True):
     not_after: Annotated[float, END]  # seconds since 1970; the certificate's end
     reloads: int = 0
     failed_reloads: int = 0
-    failed_handshakes: int = 0
+    failed_handshakes: int = 0  # with those that were none: the client said nothing
+    unfinished: int = 0  # handshakes that a hello began and that failed, or are under way
 
 
 class KeySetSnapshot(Struct, frozen=True):

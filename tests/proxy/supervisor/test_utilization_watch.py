@@ -77,10 +77,11 @@ def test_refusals_and_fallbacks_count_as_unwanted_where_their_client_is_the_caus
 
 def test_connections_count_too_but_for_those_that_end_for_no_fault() -> None:
     closed = CloseReasonSnapshot(refused={"peer_rate": 1}, closed={"resets": 2, "idle": 4, "room": 8})
-    counted = Snapshot(close_reasons=closed, tls=TlsSnapshot(not_after=0, failed_handshakes=16))
+    counted = Snapshot(close_reasons=closed, tls=TlsSnapshot(not_after=0, failed_handshakes=40, unfinished=16))
     found = of({}, counted)
     assert found.unwanted == 19
     assert found.overhead == pytest.approx(18 * HANDSHAKE + CONNECTION)
+    assert found.bare == 40
 
 
 def test_connections_without_an_answered_request_and_bytes_without_an_answer_are_told_apart() -> None:

@@ -41,6 +41,7 @@ class Server:
         unwanted: int = 0,
         *,
         unproven: int = 0,
+        bare: int = 0,
         size: int = 0,
         loop: float = 0.0,
         waited: float = 0.0,
@@ -49,8 +50,9 @@ class Server:
         held: float = 0.0,
         waiting: int = 0,
     ) -> None:
-        """In each second so many answers and so much refused, of so many bytes each; connections that bring nothing;
-        seconds of the loop, of them those that it waited for a core and those of runs on it; of runs, and with permits.
+        """In each second so many answers and so much refused, of so many bytes each; connections that bring nothing,
+        and those that say nothing; seconds of the loop, of them those that it waited for a core and those of runs on
+        it; of runs, and with permits.
         """
         for _ in range(seconds):
             was = self.now.versions[KEY]
@@ -74,6 +76,7 @@ class Server:
                 overhead=self.now.overhead + unwanted * REFUSAL,
                 unproven_overhead=HANDSHAKE,
                 unanswered=self.now.unanswered + unwanted * size,
+                bare=self.now.bare + bare,
                 versions={KEY: version},
             )
             self.seen.take(self.now)
@@ -193,6 +196,18 @@ def test_connections_that_bring_no_answered_request_do_not_count() -> None:
     server.go(30, loop=0.7, unproven=140)
     assert server.loop == 0.0
     assert server.seen.busy == pytest.approx(0.7)
+
+
+def test_a_load_balancers_checks_that_say_nothing_take_hardly_anything_off_what_answers_cost() -> None:
+    server = Server()
+    server.go(60, 30, loop=0.3, bare=30)
+    assert server.loop == pytest.approx(0.3, abs=0.01)
+
+
+def test_a_flood_of_connections_that_say_nothing_does_not_count() -> None:
+    server = Server()
+    server.go(60, bare=4000, loop=0.8)
+    assert server.loop == 0.0
 
 
 def test_connections_whose_requests_are_answered_count() -> None:
