@@ -13,20 +13,27 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import grpc
+
 from loadtests.tools import machine, results
 from loadtests.tools.results import Bar, table
+from modelward.admin.messages import SERVICE, message
+from modelward.audit.trail import MOST_WAITING
 from scripts.dashboards.boards import BOARDS
+from tests import models
 from tests.deploy.prometheus.promtool import PROMETHEUS
 from tests.deploy.prometheus.real import Variant, milliseconds, variant
 from tests.deploy.prometheus.scene import Scene, on
-from tests.deploy.prometheus.test_live import CAUSED, numbers
+from tests.deploy.prometheus.test_live import EVERY, numbers
 from tests.deploy.prometheus.test_rules import ALERTS, RULES
 from tests.store import HOW, KINDS
+from tests.support import ServerProcess
 
 MINUTES = 20.0
 QUIET_MINUTES = 15.0
 PACE_SECONDS = 0.5
 EACH = "5s"
+ROUNDS, AT_ONCE = 32, 8  # calls of operators
 BEGIN_MINUTES = 2.0  # until causes have their effect
 
 METHOD = f"""\
@@ -38,9 +45,9 @@ asked at the end. At least {QUIET_MINUTES:g} minutes are watched."""
 
 
 def in_time(minutes: float) -> set[Variant]:
-    """Of the alerts that have a cause, those that come within so many minutes."""
+    """Alerts that come within so many minutes. All have a cause."""
     lasts = {variant(rule["alert"], rule["labels"]): milliseconds(rule.get("for", "0s")) for rule in ALERTS}
-    return {each for each in CAUSED if lasts[each] <= (minutes - BEGIN_MINUTES) * 60_000}
+    return {each for each in EVERY if lasts[each] <= (minutes - BEGIN_MINUTES) * 60_000}
 
 
 @dataclass
@@ -78,6 +85,20 @@ def watch(scene: Scene, minutes: float) -> Outcome:
     return outcome
 
 
+def ask_in_vain(server: ServerProcess, repository: Path) -> None:
+    """As operators, for what is not done since it cannot be recorded, until there is no room in line. Then something is
+    to be recorded that no operator does."""
+    asked = message("RollbackRequest", model="add", break_glass=True, reason="a test")
+    answered = message("PromotionResponse")
+    with grpc.insecure_channel(server.admin) as channel:
+        call = channel.unary_unary(f"/{SERVICE}/Rollback", type(asked).SerializeToString, type(answered).FromString)
+        while server.metric("modelward_audit_waiting") < MOST_WAITING + 64:  # of these some are in the writer's hands
+            for _ in range(ROUNDS):
+                for each in [call.future(asked) for _ in range(AT_ONCE)]:
+                    each.result()
+    models.repository(repository, {"late": b"no model"})
+
+
 def words(each: Variant) -> str:
     return " ".join(filter(None, each))
 
@@ -85,7 +106,7 @@ def words(each: Variant) -> str:
 def report(outcome: Outcome) -> tuple[str, list[Bar]]:
     rows = [(words(each), f"{seconds:.0f} s") for each, seconds in _by_time(outcome)]
     missing = outcome.expected - outcome.raised.keys()
-    later = CAUSED - outcome.expected - outcome.raised.keys()
+    later = EVERY - outcome.expected - outcome.raised.keys()
     bars = [
         Bar("alerts that had a cause and did not fire", len(missing), 0, "alerts"),
         Bar("alerts of the server that is in order", len(outcome.quiet), 0, "alerts"),
@@ -115,7 +136,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, on(Path(folder), RULES.read_text(), EACH) as scene:
         scene.traffic()
         scene.causes()
+        asking = scene.threads.submit(ask_in_vain, scene.kept, Path(folder) / "kept")
         outcome = watch(scene, arguments.minutes)
+        asking.result()
     body, bars = report(outcome)
     print(body)
     if arguments.write:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from tests import models
 from tests.commands import modelward
 from tests.deploy.prometheus import servers
+from tests.deploy.prometheus.crowd import crowd
 from tests.deploy.prometheus.real import SCRAPED_EACH, Prometheus, scraping
 from tests.deploy.prometheus.servers import BAD, GOOD, TEAM
 from tests.e2e.messages import Array, Stub, request
@@ -22,6 +24,7 @@ from tests.e2e.test_canaries import X, damage
 from tests.store import Store, running
 from tests.support import ServerProcess, serve_process, serve_processes
 
+REMEMBERED = 1 << 20  # callers, by a server
 DEADLY = {"a": np.full((1, 3), np.iinfo(np.int64).min), "b": np.full((1, 3), -1, np.int64)}
 
 
@@ -39,6 +42,8 @@ class Scene:
     key: str
     stubs: dict[str, Stub]
     held: list[grpc.Future]
+    threads: ThreadPoolExecutor
+    crowd: Future[None]
     rounds: int = 0
 
     def ask(self, server: ServerProcess, model: str, x: Array, times: int = 1, *, key: str = "", **options: str) -> int:
@@ -156,10 +161,12 @@ def on(folder: Path, rules: str, each: str = SCRAPED_EACH) -> Iterator[Scene]:
                 servers.twin(folder, "other", store.url, days=10),
             )
         )
+        threads = stack.enter_context(ThreadPoolExecutor())
+        work = threads.submit(crowd, kept.grpc, "add", int(0.95 * REMEMBERED))
         held = holding(stack.enter_context(Stub(kept.grpc)))
         upstreams = {"sound": quiet.grpc, "failing": kept.grpc}
         troubled = stack.enter_context(serve_process(*servers.troubled(folder, keys, doomed.url, **upstreams)))
         stubs = {server.grpc: stack.enter_context(Stub(server.grpc)) for server in (quiet, troubled)}
         jobs = {"quiet": [quiet.http], "troubled": [each.http for each in (troubled, ending, kept, one, other)]}
         prometheus = stack.enter_context(scraping(folder / "prometheus", jobs, rules, each=each))
-        yield Scene(prometheus, quiet, troubled, ending, kept, doomed, folder, key, stubs, held)
+        yield Scene(prometheus, quiet, troubled, ending, kept, doomed, folder, key, stubs, held, threads, work)

@@ -66,8 +66,8 @@ def twin(folder: Path, name: str, store: str, days: float) -> Arguments:
 
 
 def kept(folder: Path, store: str, silent: str) -> Arguments:
-    """With operators, approvals, and a trail that a witness remembers otherwise. store: of the fleet. silent:
-    address of an upstream."""
+    """With operators, approvals, and a trail that a witness remembers otherwise. It remembers for an hour who has sent
+    something. store: of the fleet. silent: address of an upstream."""
     root = models.repository(
         folder / "kept", {"add": {1: models.add_one(), 2: models.add_one()}, "failing": models.add_one_below(100)}
     )
@@ -80,6 +80,8 @@ def kept(folder: Path, store: str, silent: str) -> Arguments:
         "approvals={promote: 1, force: 1}",
         f"listen.admin=unix:{folder / 'kept'}.sock",
         f"fleet={{url: '{store}', replica: kept}}",
+        "trusted_proxies=['127.0.0.1']",
+        "limits.peer={rate: 1/h, burst: 1000000}",
         f"models.silent={{upstreams: ['{silent}'], signature: {SIGNATURE}, admission: {{concurrency: 1, queue: 9}}}}",
     )
 

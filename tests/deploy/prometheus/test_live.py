@@ -24,15 +24,13 @@ from tests.deploy.prometheus.test_rules import ALERTS, RULES
 FASTER = 60
 LONGEST_FOR = "10s"
 QUIET_SECONDS = 15 * 60 / FASTER
-LONGEST_SECONDS = 120.0  # on a machine that does much else
-VARIANTS = {variant(rule["alert"], rule["labels"]) for rule in ALERTS}
-# With why no cause of seconds raises them. promtool tries these rules on the series that are told there.
-NOT_HERE = {
-    Variant("ModelwardAuditRecordsLost", "critical"): "4,096 records must wait while the trail cannot be written",
-    Variant("ModelwardLimitTableFull", "warning"): "943,719 callers must come",
+LONGEST_SECONDS = 180.0  # on a machine that does much else
+EVERY = {variant(rule["alert"], rule["labels"]) for rule in ALERTS}
+# With why they are raised by `make bench-alerts` alone, and here by promtool's series.
+IN_MINUTES = {
+    Variant("ModelwardAuditRecordsLost", "critical"): "4,096 records must wait, of 2 ms of CPU each",
 }
-CAUSED = VARIANTS - NOT_HERE.keys()
-
+CAUSED = EVERY - IN_MINUTES.keys()
 pytestmark = [
     needs_prometheus,
     pytest.mark.skipif(not any(map(shutil.which, store.KINDS)), reason=f"there is no store: {store.HOW}"),
@@ -59,15 +57,16 @@ def test_each_alert_fires_for_servers_that_have_its_cause_and_none_for_one_that_
         texts = [text for alert in alerts for text in alert.texts.values()]
         assert not [text for text in texts if "<error" in text or "<no value>" in text]
     assert scene.prometheus.broken_rules() == []
+    scene.crowd.result()
     broken = {at for name, at in where if name == "ModelwardModelsRefused"}
     refused = {at for name, at in where if name == "ModelwardReloadRefused"}
     assert scene.kept.http in broken - refused, "a broken model is no refused configuration"
     assert refused == {scene.troubled.http}
 
 
-def test_what_is_not_caused_here_is_an_alert() -> None:
-    assert NOT_HERE.keys() < VARIANTS
-    assert len(VARIANTS) == len(ALERTS), "rules of one alert differ in severity or window"
+def test_every_alert_is_caused_here_or_has_a_reason_why_it_takes_minutes() -> None:
+    assert len(EVERY) == len(ALERTS), "rules of one alert differ in severity or window"
+    assert IN_MINUTES.keys() < EVERY
 
 
 @pytest.mark.parametrize("name", BOARDS)
