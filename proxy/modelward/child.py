@@ -7,7 +7,6 @@ A child starts in 0.1 s and imports what the function's module imports.
 import contextlib
 import math
 import os
-import pickle
 import resource
 import signal
 import socket
@@ -19,6 +18,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from msgspec import Struct
 
+from modelward import pickled
 from modelward.no_process import no_process
 from modelward.undumpable import make_undumpable
 
@@ -65,7 +65,7 @@ class Child(Generic[T]):
         self._is_ready = secret
         with self._to_the_end(), contextlib.suppress(ConnectionError):  # where it ends before, its exit code tells
             if not secret or self._timed.now().recv(1) == READY:
-                self._timed.now().sendall(pickle.dumps((function, arguments)))
+                self._timed.now().sendall(pickled.dumps((function, arguments)))
                 channel.shutdown(socket.SHUT_WR)
 
     @property
@@ -115,7 +115,7 @@ async def in_child_meanwhile(bounds: Bounds, function: Callable[..., T], *argume
                 raise no_process(error) from None
         try:
             async with asyncio.timeout(bounds.seconds):
-                output = await _exchange_meanwhile(channel, pickle.dumps((function, arguments)))
+                output = await _exchange_meanwhile(channel, pickled.dumps((function, arguments)))
                 await child.wait()
         except TimeoutError:
             raise _too_long(bounds) from None
@@ -205,7 +205,10 @@ def _result(code: int, output: bytes) -> Any:
     """What the function returned, or raises what it raised."""
     if code != 0:
         raise ChildEnded(ending(code))
-    ok, result = pickle.loads(output)
+    try:
+        ok, result = pickled.loads(output)
+    except pickled.Unreadable as error:
+        raise ChildEnded(f"what it says cannot be read ({error}): {pickled.REPLACED}") from error
     if not ok:
         raise result
     return result
@@ -247,13 +250,13 @@ def _main() -> None:
             os.dup2(nothing.fileno(), 0)
         channel.sendall(READY)
         with channel.makefile("rb") as given:
-            function, arguments = pickle.load(given)
+            function, arguments = pickled.loads(given.read())
         result: tuple[bool, Any]
         try:
             result = True, function(*arguments)
         except Exception as error:  # noqa: BLE001 - raised by the parent
             result = False, error
-        channel.sendall(pickle.dumps(result))
+        channel.sendall(pickled.dumps(result))
         os._exit(0)  # whatever threads are left
 
 

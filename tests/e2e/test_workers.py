@@ -184,6 +184,25 @@ def test_a_peer_has_so_many_connections_over_all_workers_and_those_of_a_dead_one
         assert len(busy(8)) == 4
 
 
+def test_a_worker_of_a_program_that_was_replaced_meanwhile_takes_nothing_down(repository: Path, tmp_path: Path) -> None:
+    """The supervisor cannot read what such a worker says. The worker that runs goes on, and the server can be ended."""
+    later = tmp_path / "sitecustomize.py"  # read by each process that starts with Python
+    with serve_process(repository, "--set", "workers=2", environment={"PYTHONPATH": str(tmp_path)}) as server:
+        later.write_text("import modelward.pickled\nmodelward.pickled.dumps = lambda value: b'cmodelward\\nGone\\n.'\n")
+        killed, kept = server.workers()
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: "Restart the whole server" in "".join(server.output), "what to do", START_SECONDS)
+        assert kept in server.workers()
+        with Stub(server.grpc) as stub:
+            assert stub.infer(ROW) is not None
+        server.process.send_signal(signal.SIGUSR2)
+        wait_until(lambda: "not restarted" in "".join(server.output), "the restart to be refused", START_SECONDS)
+        later.unlink()
+        wait_until(lambda: len(server.workers()) == 2 and killed not in server.workers(), "another", START_SECONDS)
+        assert server.terminate(START_SECONDS) == 0
+        assert "Traceback" not in "".join(server.output)
+
+
 def test_a_worker_that_hangs_is_killed_and_replaced(two: ServerProcess) -> None:
     hung = two.workers()[0]
     os.kill(hung, signal.SIGSTOP)

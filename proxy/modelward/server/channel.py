@@ -5,7 +5,6 @@ Pickled, since both ends are this program, the one started by the other; no othe
 
 import asyncio
 import contextlib
-import pickle
 import socket
 import struct
 from collections.abc import AsyncIterator, Mapping
@@ -13,6 +12,7 @@ from typing import Self
 
 from msgspec import Struct, field
 
+from modelward import pickled
 from modelward.config.schema import Config
 from modelward.models.approved import Approved
 from modelward.models.facts import FactsByVersion
@@ -176,14 +176,14 @@ class Channel:
 
     def send(self, message: Message) -> None:
         """Does not wait; what is said to an end that has gone is lost."""
-        data = pickle.dumps(message)
+        data = pickled.dumps(message)
         self._writer.write(_LENGTH.pack(len(data)) + data)
 
     async def receive(self) -> Message | None:
-        """The next message, None once the other end has gone."""
+        """The next message, None once the other end has gone. Raises modelward.pickled.Unreadable."""
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
-            message: Message = pickle.loads(await self._reader.readexactly(length))
+            message: Message = pickled.loads(await self._reader.readexactly(length))
             return message
         return None
 

@@ -21,6 +21,7 @@ from modelward.models.inventory import facts_of
 from modelward.models.opening import OpenVersion
 from modelward.models.reader import Reader
 from modelward.no_process import refused_thread
+from modelward.pickled import REPLACED, Unreadable
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import problems_of
 from modelward.server.app import Application, Inherited, running
@@ -215,12 +216,17 @@ async def work(slot: int, region: int, grpc: int, channel: int, *reader: int) ->
     """The process, from its first message to its end."""
     given = socket.socket(fileno=reader[0]) if reader else None
     talk = await Channel.over(socket.socket(fileno=channel))
-    start = cast(Start, await talk.receive())
-    logs.configure(start.config.log, start.log_level, slot)
-    asyncio.get_running_loop().set_exception_handler(Mishaps())
-    joined = Region.joined(region, slot)
-    note_deaths(joined)
-    code = await Worker(joined, talk, Reader(given)).serve(start, grpc)
+    try:
+        start = cast(Start, await talk.receive())
+        logs.configure(start.config.log, start.log_level, slot)
+        asyncio.get_running_loop().set_exception_handler(Mishaps())
+        joined = Region.joined(region, slot)
+        note_deaths(joined)
+        code = await Worker(joined, talk, Reader(given)).serve(start, grpc)
+    except Unreadable as error:
+        log.error("what the supervisor says cannot be read: %s. %s", error, REPLACED)
+        talk.send(Failed((REPLACED,)))
+        code = 1
     await talk.close()
     return code
 

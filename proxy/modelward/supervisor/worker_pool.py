@@ -18,6 +18,7 @@ from modelward.limits.temporary import TemporaryLimit
 from modelward.models.approved import Approved
 from modelward.models.weights import Shares
 from modelward.no_process import NoProcess
+from modelward.pickled import REPLACED, Unreadable
 from modelward.problem import Problem, ProblemsFound
 from modelward.server.canary_causes import CanaryCauses
 from modelward.server.channel import (
@@ -305,8 +306,6 @@ class WorkerPool:
         """The same for an operator, with how much of the budgets of outputs is used."""
         return replace(self.stats(), output_budgets=budgets_used(self.region, time.monotonic_ns()))
 
-    # ---- one worker
-
     async def _spawn(self, slot: WorkerSlot) -> WorkerProcess:
         """A process for the slot. Raises NoProcess."""
         worker = await self._workers.start()
@@ -320,18 +319,12 @@ class WorkerPool:
 
     async def _attend(self, slot: WorkerSlot, worker: WorkerProcess) -> None:
         """Everything that one worker says, and its end."""
-        async for message in worker.channel:
-            worker.take(message)
-            match message:
-                case Loading(what):
-                    self._waiting(what)
-                case Ready():
-                    slot.failures, slot.problems = 0, ()
-                    self._workers.note_move()
-                case Ruled() | Reloaded() | Shared():
-                    self._workers.note_move()
-                case Answers():
-                    self._changed()
+        try:
+            await self._listen(slot, worker)
+        except Unreadable as error:
+            log.error("what worker %d (pid %d) says cannot be read: %s", worker.number, worker.pid, error)
+            worker.problems = (REPLACED,)
+            worker.kill()
         code = await worker.ended()
         self._workers.discard(worker)
         runs = notes.take_runs(self.region, worker.number)
@@ -353,6 +346,21 @@ class WorkerPool:
                 "worker %d (pid %d) has ended with %s; starting another", worker.number, worker.pid, ending_of(code)
             )
             await self._replace(slot)
+
+    async def _listen(self, slot: WorkerSlot, worker: WorkerProcess) -> None:
+        """Until it has gone. Raises Unreadable."""
+        async for message in worker.channel:
+            worker.take(message)
+            match message:
+                case Loading(what):
+                    self._waiting(what)
+                case Ready():
+                    slot.failures, slot.problems = 0, ()
+                    self._workers.note_move()
+                case Ruled() | Reloaded() | Shared():
+                    self._workers.note_move()
+                case Answers():
+                    self._changed()
 
     async def _replace(self, slot: WorkerSlot) -> None:
         """At once, unless it is a worker that does not get ready."""
