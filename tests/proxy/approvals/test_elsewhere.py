@@ -64,6 +64,16 @@ def test_the_last_word_on_the_files_counts() -> None:
     assert (found(again), found(again.rejected(2, BOB, 20.0, "no"))) == (0, 0)
 
 
+def test_what_other_files_have_replaced_in_the_fleet_needs_another_approval() -> None:
+    later = Ask(verb="reload", digest="sha256:later")
+    book = DONE.proposed(later, ADA, 12.0, seconds=LIFE, needed=1, person=person)
+    assert (found(book), found(book.rejected(2, BOB, 13.0, "no"))) == (1, 1)
+    book = book.approved(2, approval(BOB, 13.0), person).placed(2, "a").executed(2, 14.0)
+    assert found(book) == 0
+    again = proposed(book).approved(3, approval(BOB, 15.0), person).placed(3, "a")
+    assert (found(again), found(again.executed(3, 16.0))) == (3, 3)
+
+
 def test_files_that_others_have_replaced_here_since_need_another_approval() -> None:
     for name, at, wanted in (("configuration", 20.0, 0), ("configuration", 5.0, 1), ("m/model.yaml", 20.0, 1)):
         replaced = {file_of(name, FILES[name]): at}
