@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     def act(client: admin.Client) -> int:
         with console(error=True).status("approving"):
             answer = client.call("Approve", number=arguments.number, reason=arguments.reason)
-        code = tell(answer, as_document=arguments.json)
+        code = tell(answer, as_document=arguments.json, executes=True)
         if not arguments.json:
             tell_done(answer.proposal)
         return code

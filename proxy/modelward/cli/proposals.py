@@ -129,8 +129,9 @@ def _verdict(report: Any) -> list[str]:
     return lines
 
 
-def tell(answer: Any, *, as_document: bool) -> int:
-    """What a proposal has come to: for approve, reject, withdraw and review."""
+def tell(answer: Any, *, as_document: bool, executes: bool = False) -> int:
+    """What a proposal has come to: for approve, reject, withdraw and review. executes: the command, so that it is
+    refused too where the execution has failed."""
     problems = problems_of(answer)
     if as_document:
         print_json(as_json(answer))
@@ -138,7 +139,7 @@ def tell(answer: Any, *, as_document: bool) -> int:
         print_problems(problems)
     else:
         print_proposal(answer.proposal)
-    return admin.REFUSED if problems or answer.proposal.state == "failed" else admin.DONE
+    return admin.REFUSED if problems or (executes and answer.proposal.state == "failed") else admin.DONE
 
 
 def tell_done(proposal: Any) -> None:

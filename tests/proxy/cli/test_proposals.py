@@ -7,7 +7,16 @@ import json
 import pytest
 
 from modelward.admin.messages import message
-from modelward.cli.proposals import is_waiting, print_proposal, state_of, tell_broken, tell_done, tell_waiting, what_of
+from modelward.cli.proposals import (
+    is_waiting,
+    print_proposal,
+    state_of,
+    tell,
+    tell_broken,
+    tell_done,
+    tell_waiting,
+    what_of,
+)
 
 VERDICT = {
     "verdict": "equivalent",
@@ -85,3 +94,9 @@ def test_a_promotion_is_told_by_its_shares() -> None:
     assert what_of(message("Proposal", **asked, from_percent=1, to_percent=10)) == "promote m 2 from 1 to 10 %"
     assert what_of(message("Proposal", **asked, from_percent=100, to_percent=100)) == "promote m 2 ends at 100 %"
     assert what_of(message("Proposal", **asked)) == "promote m 2"
+
+
+def test_who_reviews_what_has_failed_has_reviewed_it(capsys: pytest.CaptureFixture[str]) -> None:
+    failed = message("ProposalResponse", proposal=FIELDS | {"state": "failed", "break_glass": True})
+    assert [tell(failed, as_document=False), tell(failed, as_document=False, executes=True)] == [0, 1]
+    assert "failed" in capsys.readouterr().out
