@@ -49,6 +49,7 @@ def agreed(
     if not (names := signed_by(book.objections, last is not None and last.by != ITSELF)):
         return False
     if last is None:
+        before = book.last
         seconds, needed = approvals.expire / SECOND, config.approvers("reload")
         try:
             book = book.proposed(ask, ITSELF, now, seconds=seconds, needed=needed, person=approvals.person, rules=rules)
@@ -58,7 +59,7 @@ def agreed(
         last = book.proposals[-1]
         if config.fleet is not None:  # which is not asked at a start
             last = structs.replace(last, number=ALONE + randbelow(9 * ALONE))
-            book = structs.replace(book, last=book.last - 1, proposals=(*book.proposals[:-1], last))
+            book = structs.replace(book, last=before, proposals=(*book.proposals[:-1], last))
     for name in names:
         approval = Approval(by=Actor(name=name, proof="signature"), at=now, signed=True)
         try:

@@ -10,19 +10,21 @@ last approval, or the next start.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from msgspec import structs
 
 from modelward.approvals.objections import Objections
 from modelward.approvals.proposal import Approval, Ask, Proposal, State
-from modelward.audit.record import ITSELF, Actor
+from modelward.audit.record import ITSELF, LONGEST_TEXT, Actor
 from modelward.plural import counted
 from modelward.problem import Problem, ProblemsFound
 from modelward.records import Struct
 
 ALONE = 100_000_000
 """From here on numbers are of what a server of a fleet did without asking the others; which one, is random."""
+LARGEST_NUMBER = ALONE - 1
+"""Of what was proposed. After it comes 1: no `last` that is written into a store keeps operators from proposing."""
 MOST_OPEN = 64
 MOST_OF_ONE = 16
 """Open proposals of one person: a single deployer does not keep the others out."""
@@ -54,6 +56,11 @@ class Book(Struct, frozen=True, kw_only=True):
         if 0 < number <= self.last:
             raise refusal(number, "the proposal ended long ago and is not kept any more", "The audit trail knows it")
         raise refusal(number, NO_SUCH, LOOK)
+
+    @property
+    def next(self) -> int:
+        """The number of the next proposal, which none of these has."""
+        return following(self.last, {each.number for each in self.proposals})
 
     @property
     def open(self) -> tuple[Proposal, ...]:
@@ -149,17 +156,18 @@ class Book(Struct, frozen=True, kw_only=True):
             raise refusal(number, f"{proposal.reviewed.by.name} has reviewed it already", "There is nothing to do")
         if person(review.by.name) == person(proposal.by.name):
             raise refusal(number, f"{review.by.name} has done it", "Another approver has to review it")
-        return self.with_(structs.replace(proposal, reviewed=review))._bounded()
+        return self.with_(structs.replace(proposal, reviewed=review))._bounded(number)
 
     # ---- what the server finds
 
     def expired(self, now: float) -> Book:
         """With all that nobody has approved in time."""
-        book = self
-        for each in self.open:
-            if each.expires <= now:
-                book = book._ended(each, "expired", now, "it was not approved in time", "")
-        return book
+        if not any(each.expires <= now for each in self.open):
+            return self
+        why = "it was not approved in time"
+        ended = (_over(each, "expired", now, why, "") if each.state == "open" and each.expires <= now else each
+                 for each in self.proposals)  # fmt: skip
+        return structs.replace(self, proposals=tuple(ended))._bounded()
 
     def voided(self, number: int, now: float, why: str) -> Book:
         """What it asked for is not there any more."""
@@ -189,8 +197,8 @@ class Book(Struct, frozen=True, kw_only=True):
     def _with_new(
         self, ask: Ask, by: Actor, now: float, *, expires: float, needed: int, rules: str = "", number: int = 0
     ) -> Book:
-        number = number or self.last + 1
-        last = max(self.last, number) if number < ALONE else self.last
+        number = number or self.next
+        last = number if number < ALONE else self.last
         new = Proposal(number=number, ask=ask, by=by, at=now, since=now, expires=expires, needed=needed, rules=rules)
         return structs.replace(self, last=last, proposals=(*self.proposals, new))
 
@@ -198,14 +206,12 @@ class Book(Struct, frozen=True, kw_only=True):
         return structs.replace(self, objections=self.objections.with_claim(ask.files, by.name))
 
     def _ended(self, proposal: Proposal, state: State, now: float, why: str, by: str) -> Book:
-        ask = structs.replace(proposal.ask, files=())
-        changes = {"ask": ask, "state": state, "since": now, "why": why, "ended_by": by}
-        ended = structs.replace(proposal, **changes)
-        return self.with_(ended)._bounded()
+        return self.with_(_over(proposal, state, now, why, by))._bounded(proposal.number)
 
-    def _bounded(self) -> Book:
+    def _bounded(self, but: int = 0) -> Book:
+        """but: the one that has just ended, which stays until another one does."""
         ended = [each.number for each in self.proposals if each.is_over and not each.is_unreviewed]
-        gone = {*ended[: max(0, len(ended) - MOST_ENDED)]}
+        gone = {*[each for each in ended if each != but][: max(0, len(ended) - MOST_ENDED)]}
         return structs.replace(self, proposals=tuple(p for p in self.proposals if p.number not in gone))
 
     def _still_open(self, number: int, now: float) -> Proposal:
@@ -220,6 +226,20 @@ class Book(Struct, frozen=True, kw_only=True):
         return proposal
 
 
+def following(last: int, taken: Container[int]) -> int:
+    """The number after the last one that is not taken."""
+    number = last % LARGEST_NUMBER + 1
+    while number in taken:
+        number = number % LARGEST_NUMBER + 1
+    return number
+
+
+def latest(one: int, other: int) -> int:
+    """Of two last numbers: the later one is less than half of all ahead (RFC 1982)."""
+    distance = (one - other) % LARGEST_NUMBER
+    return max(one, other) if not distance else one if distance <= LARGEST_NUMBER // 2 else other
+
+
 def is_own(proposal: Proposal, by: Actor, person: Person) -> bool:
     """Whether this operator has proposed it. What the server itself has proposed is nobody's."""
     return proposal.by != ITSELF and person(proposal.by.name) == person(by.name)
@@ -229,6 +249,12 @@ def waits(proposal: Proposal) -> str:
     """What it waits for, and how that is given."""
     missing = counted(proposal.missing, "approval")
     return f"proposal {proposal.number} waits for {missing}; modelward approve {proposal.number}"
+
+
+def _over(proposal: Proposal, state: State, now: float, why: str, by: str) -> Proposal:
+    ask = structs.replace(proposal.ask, files=())
+    changes = {"ask": ask, "state": state, "since": now, "why": why[:LONGEST_TEXT], "ended_by": by}
+    return structs.replace(proposal, **changes)
 
 
 def refusal(number: int, what: str, how: str) -> ProblemsFound:

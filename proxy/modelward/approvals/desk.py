@@ -30,6 +30,9 @@ from modelward.plural import counted
 from modelward.problem import ProblemsFound
 
 REMIND_SECONDS = 60.0  # between two lines about glass that is broken and not reviewed
+HOW_UNANSWERED = (
+    "Mend the store: this server or another one does it then, where it was not done; see modelward proposals"
+)
 ATTEMPTS = 8  # to make a proposal, where other servers of the fleet take its number
 
 log = logging.getLogger("modelward.approvals")
@@ -88,7 +91,7 @@ class Desk:
         seconds = self._approvals().expire / SECOND
 
         def change(book: Book, number: int) -> Book:
-            if book.last + 1 != number:
+            if book.next != number:
                 raise refusal(number, "another server of the fleet has taken this number", "Propose it again")
             rules = self._acts.rules(ask)
             book = book.proposed(
@@ -102,7 +105,7 @@ class Desk:
             for attempt in range(ATTEMPTS):
                 number = self.keeper.next
                 try:
-                    await self._confirmed(
+                    proposal = await self._confirmed(
                         "proposal.open", ask, by, partial(change, number=number), number=number, reason=ask.reason
                     )
                     break
@@ -111,7 +114,6 @@ class Desk:
                 except ProblemsFound:
                     if self.keeper.next == number or attempt == ATTEMPTS - 1:
                         raise
-        proposal = self.book.find(number)
         counts = counted(proposal.enough, "approval")
         log.info("proposal %d of %s: %s, needs %s", proposal.number, by.name, ask.words, counts)
         return proposal
@@ -141,13 +143,15 @@ class Desk:
                 if changed and self.execution.is_for(proposal):
                     await self._void(proposal, changed)
 
-            await self._confirmed(
+            after = await self._confirmed(
                 "proposal.approve", proposal.ask, by, change, number=number, before=before, reason=reason
             )
-        after = self.book.find(number)
         log.info("proposal %d: approved by %s%s", number, by.name, " by a signature" if signed else "")
-        if after.state == "executing" and self.execution.is_for(after):
-            return await self.execution.run(after)
+        if after.state != "executing" or not self.execution.is_for(after):
+            return after
+        after = await self.execution.run(after)
+        if why := self.execution.unanswered.get(number):
+            raise refusal(number, f"it is approved, and it is not known whether it is done: {why}", HOW_UNANSWERED)
         return after
 
     async def reject(self, number: int, by: Actor, reason: str) -> Proposal:
@@ -156,9 +160,9 @@ class Desk:
             await self._expire()
             ask = self.book.find(number).ask
             change = lambda book: book.rejected(number, by, self._clock(), reason)  # noqa: E731
-            await self._confirmed("proposal.reject", ask, by, change, number=number, reason=reason)
+            after = await self._confirmed("proposal.reject", ask, by, change, number=number, reason=reason)
         log.info("proposal %d: rejected by %s", number, by.name)
-        return self.book.find(number)
+        return after
 
     async def withdraw(self, number: int, by: Actor, reason: str) -> Proposal:
         """What this operator has proposed. Raises ProblemsFound."""
@@ -166,9 +170,9 @@ class Desk:
             await self._expire()
             ask = self.book.find(number).ask
             change = lambda book: book.withdrawn(number, by, self._clock(), reason, self._person)  # noqa: E731
-            await self._confirmed("proposal.withdraw", ask, by, change, number=number, reason=reason)
+            after = await self._confirmed("proposal.withdraw", ask, by, change, number=number, reason=reason)
         log.info("proposal %d: withdrawn by %s", number, by.name)
-        return self.book.find(number)
+        return after
 
     def is_own(self, proposal: Proposal, by: Actor) -> bool:
         """Whether this operator has proposed it."""
@@ -182,8 +186,7 @@ class Desk:
         async with self._changing:
             ask = self.book.find(number).ask
             change = lambda book: book.claimed(number, by, self._clock(), reason)  # noqa: E731
-            await self._confirmed("proposal.claim", ask, by, change, number=number, reason=reason)
-        return self.book.find(number)
+            return await self._confirmed("proposal.claim", ask, by, change, number=number, reason=reason)
 
     async def review(self, number: int, by: Actor, reason: str) -> Proposal:
         """Raises ProblemsFound."""
@@ -191,9 +194,9 @@ class Desk:
             ask = self.book.find(number).ask
             review = Approval(by=by, at=self._clock(), reason=reason)
             change = lambda book: book.reviewed(number, review, self._person)  # noqa: E731
-            await self._confirmed("proposal.review", ask, by, change, number=number, reason=reason)
+            after = await self._confirmed("proposal.review", ask, by, change, number=number, reason=reason)
         log.info("proposal %d: the broken glass was reviewed by %s", number, by.name)
-        return self.book.find(number)
+        return after
 
     async def break_glass(self, ask: Ask, by: Actor, demand: Demand = lambda verb: None) -> Proposal:
         """Does it at once. demand: as `approve`, since broken glass stands for the approvals, not for the verb. Raises
@@ -205,10 +208,12 @@ class Desk:
             def change(book: Book) -> Book:
                 return self._placed(book.broken(ask, by, self._clock(), rights=rights, number=number), number)
 
-            await self._confirmed("proposal.break_glass", ask, by, change, number=number, alone=True, **marks)
+            proposal = await self._confirmed(
+                "proposal.break_glass", ask, by, change, number=number, alone=True, **marks
+            )
         log.error("the glass was broken by %s: %s: %s", by.name, ask.words, ask.reason)
         self._reminded = self._clock()
-        return await self.execution.run(self.book.find(number))
+        return await self.execution.run(proposal)
 
     # ---- what the server does
 
@@ -266,9 +271,17 @@ class Desk:
         before: Callable[[], Awaitable[None]] | None = None,
         alone: bool = False,
         **marks: Any,
-    ) -> None:
-        """Makes a change that an operator asked for: recorded, done, kept, and its outcome recorded. before: called
-        once it is recorded. alone: without asking the other servers of the fleet."""
+    ) -> Proposal:
+        """The proposal after a change that an operator asked for: recorded, done, kept, and its outcome recorded. One
+        that has ended may not be kept by a fleet. before: called once it is recorded. alone: without asking the other
+        servers of the fleet."""
+        made: list[Proposal] = []
+
+        def noted(book: Book) -> Book:
+            book = change(book)
+            made[:] = [book.find(number)]
+            return book
+
         about: dict[str, Any] = {"model": ask.model, "version": ask.version, "digest": ask.digest, "object": ask.words}
         about["break_glass"] = marks.pop("break_glass", False)
         record = human(verb, by, result="asked", proposal=number, **about, **marks)
@@ -276,13 +289,14 @@ class Desk:
         try:
             if before is not None:
                 await before()
-            await (self.keeper.put_alone if alone else self.keeper.put)(change)
+            await (self.keeper.put_alone if alone else self.keeper.put)(noted)
         except ProblemsFound as found:
             problems = tuple(each.as_json() for each in found.problems)
             refused = human(verb, by, result="refused", of=of, proposal=number, problems=problems, **about)
             await self._recorder().settle(refused)
             raise
         await self._recorder().settle(human(verb, by, result="done", of=of, proposal=number, **about))
+        return made[0]
 
     async def _expire(self) -> None:
         before, now = {each.number for each in self.book.open}, self._clock()

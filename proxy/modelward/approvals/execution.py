@@ -45,6 +45,8 @@ class Execution:
         self._own: set[int] = set()  # open ones of the last look that are for this server to execute
         self._unresumed: set[int] = set()  # of the last start: the trail could not be read or written yet
         self._told: set[int] = set()  # whose outcome of the last start is in the trail, or in line for it
+        self.unanswered: dict[int, str] = {}
+        """Why it is not known of these what becomes of them: the other servers of the fleet could not be told."""
 
     async def resume(self) -> None:
         """Finishes what was executing when the server ended."""
@@ -53,8 +55,11 @@ class Execution:
                 await self._resume(proposal)
 
     async def look(self) -> None:
-        executing = {each.number: each for each in self._keeper().book.executing}
-        self._unresumed &= executing.keys()  # another server of the fleet may have ended one
+        if self._keeper().answers:
+            self._unresumed.update(self.unanswered)
+            self.unanswered.clear()
+        executing = {each.number: each for each in self._keeper().book.executing if self.is_for(each)}
+        self._unresumed &= executing.keys()  # another server of the fleet may have ended one, or have it now
         for number in sorted(self._unresumed):
             await self._resume(executing[number])
         if self._keeper().replica and not self._keeper().is_doubtful:
@@ -73,30 +78,51 @@ class Execution:
         return await asyncio.shield(task)
 
     async def _execute(self, proposal: Proposal) -> Proposal:
-        problems = ""
+        number, problems = proposal.number, await self._do(proposal)
+        if not problems or proposal.break_glass or self._keeper().answers:
+            if problems:  # also where it failed before its verb was asked for
+                await self._recorder().settle(over(self._keeper().book, "proposal.fail", number, problems))
+            async with self._changing:
+                await self._end(proposal, problems)
+        self._doing.discard(number)
+        after = next((each for each in self._keeper().book.proposals if each.number == number), None)
+        if after is None:  # a fleet does not keep it
+            after = Book(proposals=(proposal,)).executed(number, self._clock(), problems).find(number)
+        elif after.state == "executing":
+            self.unanswered[number] = problems
+        return after
+
+    async def _do(self, proposal: Proposal) -> str:
+        """Why it was not done; empty where it was."""
+        number, verb = proposal.number, proposal.ask.verb
         try:
             await self._acts.do(proposal)
         except ProblemsFound as found:
             problems = "; ".join(map(str, found.problems))
-            log.error("proposal %d: not executed: %s", proposal.number, problems)
+            log.error("proposal %d: not executed: %s", number, problems)
         except Exception:
             problems = INTERNAL
-            log.exception("proposal %d: not executed", proposal.number)
-        if problems:  # also where it failed before its verb was asked for
-            await self._recorder().settle(over(self._keeper().book, "proposal.fail", proposal.number, problems))
-        async with self._changing:
-            await self._end(proposal, problems)
-        self._doing.discard(proposal.number)
-        return self._keeper().book.find(proposal.number)
+            log.exception("proposal %d: not executed", number)
+        else:
+            return ""
+        if not self._keeper().replica:
+            return problems
+        await self._keeper().refresh()  # an answer of the store may have been lost
+        return "" if verb in ("promote", "rollback") and self._acts.was_done(proposal) else problems
 
     async def _end(self, proposal: Proposal, problems: str) -> None:
         now, why = self._clock(), problems[:LONGEST_TEXT]
         await self._keeper().keep(lambda book: book.executed(proposal.number, now, why))
 
+    def _was_done(self, proposal: Proposal) -> bool:
+        """Before this server began, where its start has done it: workers are new, and nothing is contained."""
+        has_begun = proposal.ask.verb not in OF_ONE_SERVER or proposal.number in self._keeper().begun
+        return has_begun and self._acts.was_done(proposal)
+
     async def _resume(self, proposal: Proposal) -> None:
         """Once what the server had asked for before it ended has its outcome on record: the trail tells whether it has.
         Where that cannot be told or written, `look` tries again."""
-        number, was_done = proposal.number, self._acts.was_done(proposal)
+        number, was_done = proposal.number, self._was_done(proposal)
         self._unresumed.add(number)
         if not await self._has_outcome(proposal, was_done):
             return
@@ -106,7 +132,7 @@ class Execution:
             async with self._changing:
                 await self._end(proposal, "")
         else:
-            log.warning("proposal %d: approved before the server ended, executed now", number)
+            log.warning("proposal %d: approved, and not executed yet: executed now", number)
             await self.run(proposal)
 
     async def _has_outcome(self, proposal: Proposal, was_done: bool) -> bool:
@@ -134,7 +160,8 @@ class Execution:
         async with self._changing:  # what this server has just approved itself is being executed once that ends
             book = self._keeper().book
             waiting = [each for each in book.executing if self.is_for(each)]
-            waiting = [each for each in waiting if each.number not in self._doing | self._unresumed]
+            known = self._doing | self._unresumed | self.unanswered.keys()
+            waiting = [each for each in waiting if each.number not in known]
             own, self._own = self._own, {each.number for each in book.open if self.is_for(each)}
         for each in waiting:
             await (self.run(each) if each.number in own else self._resume(each))

@@ -30,6 +30,14 @@ class Keeper(Protocol):
     def book(self) -> Book: ...
 
     @property
+    def answers(self) -> bool:
+        """Whether what has ended can be told to the others now."""
+
+    @property
+    def begun(self) -> Collection[int]:
+        """What was executing when this server began, as far as it could tell."""
+
+    @property
     def next(self) -> int:
         """The number that a proposal would have."""
 
@@ -62,19 +70,22 @@ class Kept:
 
     replica = ""
     is_doubtful = False
+    answers = True
 
     def __init__(self, store: Store) -> None:
         self.book = Book()
+        self.begun: Collection[int] = ()
         self.store = store
         self._unsaved = False
 
     def load(self) -> None:
         """Raises ProblemsFound."""
         self.book = self.store.load()
+        self.begun = {each.number for each in self.book.executing}
 
     @property
     def next(self) -> int:
-        return self.book.last + 1
+        return self.book.next
 
     next_alone = next
 

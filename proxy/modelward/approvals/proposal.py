@@ -61,11 +61,13 @@ class Ask(Struct, frozen=True, kw_only=True):
 
     def is_as(self, other: Ask) -> bool:
         """It would do the same, whatever reasons are given."""
-        same = ("verb", "model", "version", "digest")
-        return all(getattr(self, key) == getattr(other, key) for key in same) and self._does() == other._does()
+        return self.essence == other.essence
 
-    def _does(self) -> Parameters:
-        return structs.replace(self.parameters, force="forced" if self.parameters.force else "")
+    @property
+    def essence(self) -> tuple[object, ...]:
+        """What it would do."""
+        does = structs.replace(self.parameters, force="forced" if self.parameters.force else "")
+        return self.verb, self.model, self.version, self.digest, does
 
     @property
     def record(self) -> str:

@@ -13,10 +13,11 @@ from collections.abc import Collection
 from secrets import randbelow, token_hex
 from typing import Protocol
 
-from modelward.approvals.book import ALONE, Book
+from modelward.approvals.book import ALONE, Book, refusal
+from modelward.approvals.faults import faults
 from modelward.approvals.kept import Change
 from modelward.approvals.proposal import Proposal
-from modelward.approvals.shared_book import NAME, decoded, encoded, joined, placed, with_untold
+from modelward.approvals.shared_book import NAME, decoded, encoded, joined, mended, placed, with_untold
 from modelward.approvals.store import HOW, HOW_BROKEN, LARGEST_FILE, Store
 from modelward.atomic_file import replace_file
 from modelward.bounded_file import read_regular
@@ -81,7 +82,7 @@ class SharedBook:
     def __init__(self, member: Shares, store: Store, book: Book) -> None:
         """book: as it was kept here. Raises ProblemsFound."""
         self.replica = member.replica
-        self.book = self._theirs = book
+        self.book = self._theirs = book = mended(book)
         self._member = member
         self._store = store
         self._file = store.file.with_name(UNTOLD)
@@ -95,6 +96,8 @@ class SharedBook:
         self._missing: dict[str, float] = {}  # since when, monotonic seconds
         done_alone = [placed(each, self.replica) for each in book.executing if each.on in ("", self.replica)]
         self._untold = {each.number: each for each in (*done_alone, *(kept or Untold()).proposals)}
+        self.begun = {each.number for each in (*book.executing, *self._untold.values())}
+        self._has_heard = False
 
     # ---- as a keeper
 
@@ -103,8 +106,12 @@ class SharedBook:
         return self._member.namesake.is_there
 
     @property
+    def answers(self) -> bool:
+        return bool(self._member.up) and not self._member.unanswered and not self._malformed
+
+    @property
     def next(self) -> int:
-        return self.book.last + 1
+        return self.book.next
 
     @property
     def next_alone(self) -> int:
@@ -123,7 +130,9 @@ class SharedBook:
         await self._put(change)
 
     async def put_alone(self, change: Change) -> None:
-        proposal = change(self.book).proposals[-1]
+        after = change(self.book)
+        self._check_new(after)
+        proposal = after.proposals[-1]
         self._untold[proposal.number] = proposal
         try:
             self._write()
@@ -142,6 +151,8 @@ class SharedBook:
             after = _if_it_can(change, self.book)
             ended = [each for each in after.proposals if each.is_over and not known.get(each.number, each).is_over]
             ended = [each for each in ended if known[each.number].state == "executing"]
+            if not self.answers:  # what has failed here may be done meanwhile, by what looks after this server
+                ended = [each for each in ended if each.state == "done" or each.break_glass]
             if not ended:  # what is open stays so
                 return False
             log.warning("the fleet is told later how proposal %d has ended: %s", ended[0].number, found)
@@ -194,6 +205,7 @@ class SharedBook:
                 after = change(self.book)
                 if after is self.book:
                     return False
+                self._check_new(after)
                 book, data = self._encoded(after)
                 try:
                     there = await self._swap(data)
@@ -220,6 +232,13 @@ class SharedBook:
             how = f"Mend or delete the document {NAME} there; --break-glass acts on the server that is asked"
             raise ProblemsFound([Problem(f"{where} has no proposals that can be read", NAME, self._malformed, how)])
 
+    def _check_new(self, after: Book) -> None:
+        """Raises ProblemsFound where other servers would not read what has changed."""
+        known = {id(each) for each in self.book.proposals}
+        for each in after.proposals:
+            if id(each) not in known and (fault := faults(each)):
+                raise refusal(each.number, fault, "Propose it otherwise")
+
     async def _is_there(self, data: bytes) -> bool:
         """Whether a change is in the store that was not confirmed."""
         await self._member.attempt()
@@ -245,7 +264,7 @@ class SharedBook:
         """What the store has."""
         self._malformed = ""
         if document is None or not (document.epoch or document.data):
-            self._base, self._base_line = 0, ""
+            self._base, self._base_line, self._has_heard = 0, "", True
             self._joins, self._behind = False, self._theirs != Book()
             return
         self._base = document.epoch
@@ -257,6 +276,9 @@ class SharedBook:
             self._malformed = str(error)
             return
         self._base_line = line
+        if not self._has_heard:
+            self.begun |= {each.number for each in book.executing}
+        self._has_heard = True
         if self._joins:
             self._leave_behind()
         is_later = epochs.ahead(document.epoch, self._epoch) or (document.epoch == self._epoch and not self._data)

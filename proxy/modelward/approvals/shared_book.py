@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import zlib
 from collections.abc import Collection, Iterator
-from math import isfinite
 from typing import Any, TypeVar
 
 from msgspec import structs
 
-from modelward.approvals.book import ALONE, MOST_ENDED, Book, refusal
+from modelward.approvals.book import (
+    ALONE,
+    LARGEST_NUMBER,
+    MOST_ENDED,
+    MOST_OPEN,
+    MOST_UNREVIEWED,
+    Book,
+    following,
+    latest,
+    refusal,
+)
+from modelward.approvals.faults import fault_of, faults
 from modelward.approvals.objections import MOST_CLAIMS, Objections
 from modelward.approvals.proposal import Ask, Proposal
-from modelward.fleet.record import LARGEST_TIME, Malformed
+from modelward.audit.record import LONGEST_TEXT
+from modelward.fleet.record import Malformed
 from modelward.fleet.store import LARGEST_DOCUMENT
 from modelward.records import read, written
 
@@ -22,11 +33,14 @@ T = TypeVar("T", Ask, Book, Proposal)
 NAME = "proposals"
 LARGEST_TEXT = 8 << 20
 """Bytes of a document once it is unpacked."""
+MOST = 2 * (MOST_OPEN + MOST_ENDED + MOST_UNREVIEWED)
+"""Proposals of a document: of two books that are joined."""
 LONGEST_LINE = 64
-LARGEST_NUMBER = (1 << 32) - 1
 TWICE = "the store had lost its data, and number {} was given twice; look whether it was done, and propose it again"
 FEW_ENDED = 50
 FEW_OBJECTIONS = 100
+
+log = logging.getLogger("modelward.approvals")
 
 
 def encoded(book: Book, line: str) -> tuple[Book, bytes]:
@@ -34,15 +48,18 @@ def encoded(book: Book, line: str) -> tuple[Book, bytes]:
     what is open, which only signatures approve then. line: of the document, which is another one once the store has
     lost what it had. Raises ProblemsFound."""
     for fitting in _shorter(book):
-        data = zlib.compress(b"%b\n%b" % (line.encode(), written(fitting, defaults=False)), 6)
-        if len(data) <= LARGEST_DOCUMENT:
+        if len(fitting.proposals) > MOST:
+            continue
+        text = b"%b\n%b" % (line.encode(), written(fitting, defaults=False))
+        data = zlib.compress(text, 6)
+        if len(data) <= LARGEST_DOCUMENT and len(text) <= LARGEST_TEXT:
             return fitting, data
     how = "Review, reject or withdraw what waits: modelward proposals"
-    raise refusal(0, f"the proposals of the fleet take more than {LARGEST_DOCUMENT >> 10} KiB", how)
+    raise refusal(0, f"the proposals of the fleet take more than {LARGEST_DOCUMENT >> 10} KiB, or are over {MOST}", how)
 
 
 def decoded(data: bytes) -> tuple[Book, str]:
-    """And the line of the document. Raises Malformed."""
+    """And the line of the document. Raises Malformed. What comes of it can be shown and followed without a check."""
     try:
         unpacker = zlib.decompressobj()
         text = unpacker.decompress(data, LARGEST_TEXT)
@@ -52,20 +69,12 @@ def decoded(data: bytes) -> tuple[Book, str]:
         if not 0 < len(line) <= LONGEST_LINE or not line.isalnum():
             raise Malformed("it begins with no line")
         book = read(Book, rest)
-        for each in book.proposals:
-            json.dumps(each.ask.verdict, allow_nan=False)
     except (ValueError, zlib.error, RecursionError) as error:
         raise Malformed(str(error)) from error
-    numbers = [each.number for each in book.proposals]
-    if len({*numbers}) < len(numbers) or not all(0 < each <= LARGEST_NUMBER for each in (*numbers, book.last + 1)):
-        raise Malformed("numbers of proposals are none")
-    if any(number > book.last for number in numbers if number < ALONE):
-        raise Malformed("a proposal is newer than the last one")
-    for each in book.proposals:
-        approved = [approval.at for approval in (*each.approvals, each.reviewed) if approval is not None]
-        times = (each.at, each.since, each.expires, *approved)
-        if not (all(0 <= at <= LARGEST_TIME for at in times) and isfinite(each.ask.parameters.seconds)):
-            raise Malformed("a time is out of range")
+    if len(book.proposals) > MOST:
+        raise Malformed(f"it has more than {MOST} proposals")
+    if fault := fault_of(book):
+        raise Malformed(fault)
     return book, line.decode()
 
 
@@ -74,17 +83,17 @@ def joined(one: Book, other: Book) -> Book:
     further, and each objection. Of two with one number the earlier one keeps it. The other one has ended, under another
     number: who has seen it under this one must not approve what they have not seen."""
     found: dict[int, Proposal] = {}
-    late: list[Proposal] = []
+    late: dict[tuple[object, ...], Proposal] = {}
     for each in sorted((*one.proposals, *other.proposals), key=lambda each: (each.at, repr(each))):
         there = found.get(each.number)
-        if there is None or _is_same(there, each):
+        if there is None or _essence(there) == _essence(each):
             found[each.number] = _further(each, there)
-        elif not (each.is_over or any(_is_same(each, known) for known in late)):
-            late.append(each)
-    last = max(one.last, other.last)
-    for each in late:
-        if not any(_is_same(each, known) for known in found.values()):
-            last += 1
+        elif not each.is_over:
+            late.setdefault(_essence(each), each)
+    last, known = latest(one.last, other.last), {*map(_essence, found.values())}
+    for essence, each in late.items():
+        if essence not in known:
+            last = following(last, found)
             state = "void" if each.state == "open" else "failed"
             found[last] = _with(each, number=last, state=state, why=TWICE.format(each.number))
     proposals = tuple(sorted(found.values(), key=lambda each: (each.at, each.number)))
@@ -106,18 +115,34 @@ def with_untold(book: Book, untold: Collection[Proposal]) -> Book:
     return book
 
 
-def _is_same(one: Proposal, other: Proposal) -> bool:
-    """Whether it is one proposal, whatever has become of it."""
-    return one.at == other.at and one.ask.is_as(other.ask)
+def mended(book: Book) -> Book:
+    """What was kept here, with numbers of its own and without what no other server would read."""
+    bad = {each.number: why for each in book.proposals if (why := faults(each))}
+    for number, why in bad.items():
+        log.error("proposal %d is none, and is left out: %s", number, why)
+    whole = tuple(each for each in book.proposals if each.number not in bad)
+    last = book.last
+    if not 0 <= last <= LARGEST_NUMBER:
+        last = max((each.number for each in whole if each.number < ALONE), default=0)
+        log.error("the last proposal has number %d, which none can have: the next one has %d", book.last, last + 1)
+    if not bad and last == book.last and len({each.number for each in whole}) == len(whole):
+        return book
+    return joined(_with(book, last=last, proposals=whole), Book())
+
+
+def _essence(proposal: Proposal) -> tuple[object, ...]:
+    """Of one proposal, whatever has become of it."""
+    return proposal.at, proposal.ask.essence
 
 
 def _further(one: Proposal, other: Proposal | None) -> Proposal:
     return one if other is None or _order(one) > _order(other) else other
 
 
-def _order(proposal: Proposal) -> tuple[bool, bool, bool, int, str]:
-    """A total order, so that all servers choose the same."""
-    state = (proposal.is_over, proposal.state == "executing", proposal.reviewed is not None)
+def _order(proposal: Proposal) -> tuple[bool, bool, bool, bool, int, str]:
+    """A total order, so that all servers choose the same. What was done was done, whatever another server says."""
+    of = proposal.state
+    state = (proposal.is_over, of == "done", of == "executing", proposal.reviewed is not None)
     return *state, len(proposal.approvals), repr(proposal)
 
 
@@ -159,7 +184,8 @@ def _few(objections: Objections) -> Objections:
 
 def _with_alone(book: Book, proposal: Proposal) -> Book:
     """With what a server did without asking the others. What is open for the same is void."""
-    void = {"state": "void", "since": proposal.at, "why": f"{proposal.by.name} did it by breaking the glass"}
+    why = f"{proposal.by.name} did it by breaking the glass"[:LONGEST_TEXT]
+    void = {"state": "void", "since": proposal.at, "why": why}
     before = (_with(each, **void) if each.state == "open" and each.ask.is_as(proposal.ask) else each
               for each in book.proposals)  # fmt: skip
     return _with(book, proposals=(*before, proposal))

@@ -249,8 +249,8 @@ class Proposals:
                 return self._promoter.state.executed(proposal.number, proposal.since, on)
             case "reload":
                 return self._approved == proposal.ask.digest
-            case "breaker":  # overrides end with the process
-                return proposal.ask.parameters.action == "auto"
+            case "breaker":  # overrides end with the process, and in a fleet they do not
+                return proposal.ask.parameters.action == "auto" and not self._shares
             case "accept":  # where it was not, its alarm stands
                 return False
         return True  # of a server that has started since, the workers are new and nothing is contained

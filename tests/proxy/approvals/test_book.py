@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 from msgspec import structs
 
-from modelward.approvals.book import MOST_ENDED, MOST_OF_ONE, MOST_OPEN, MOST_UNREVIEWED, Book
+from modelward.approvals.book import (
+    LARGEST_NUMBER,
+    MOST_ENDED,
+    MOST_OF_ONE,
+    MOST_OPEN,
+    MOST_UNREVIEWED,
+    Book,
+    latest,
+)
 from modelward.approvals.proposal import Approval, Ask, Proposal
 from modelward.audit.record import ITSELF, Actor
 from modelward.problem import ProblemsFound
@@ -280,3 +288,23 @@ def test_files_that_an_operator_has_claimed_or_an_approver_has_signed_need_no_mo
     assert only(claimed.approved(1, approval(BOB), person)).state == "executing"
     signed = structs.replace(approval(BOB), signed=True)
     assert only(found().approved(1, signed, person)).state == "executing"
+
+
+def test_what_has_just_ended_or_been_reviewed_is_told_however_many_ended_after_it() -> None:
+    book = opened().broken(ask(3), EVE, 0.0).executed(2, 1.0)
+    for number in range(3, MOST_ENDED + 3):
+        book = book.proposed(ask(number + 1), EVE, 2.0, seconds=LIFE, needed=1, person=person)
+        book = book.rejected(number, BOB, 3.0, "no")
+    assert book.rejected(1, BOB, 4.0, "no").find(1).state == "rejected"
+    assert book.reviewed(2, approval(BOB), person).find(2).reviewed is not None
+    later = book.rejected(1, BOB, 4.0, "no").reviewed(2, approval(BOB), person)
+    assert sum(each.is_over for each in later.proposals) == MOST_ENDED
+
+
+def test_after_the_largest_number_comes_the_first_one_that_is_free() -> None:
+    book = structs.replace(opened(), last=LARGEST_NUMBER)
+    assert [book.next, Book(last=LARGEST_NUMBER - 1).next, Book().next] == [2, LARGEST_NUMBER, 1]
+    after = book.proposed(ask(3), EVE, 0.0, seconds=LIFE, needed=1, person=person)
+    assert (after.last, [each.number for each in after.proposals]) == (2, [1, 2])
+    assert [latest(2, LARGEST_NUMBER), latest(LARGEST_NUMBER, 2), latest(5, 4), latest(0, 4)] == [2, 2, 5, 4]
+    assert latest(0, LARGEST_NUMBER) == latest(LARGEST_NUMBER, 0) == LARGEST_NUMBER

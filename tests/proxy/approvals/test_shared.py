@@ -14,10 +14,11 @@ import pytest
 from msgspec import structs
 
 from modelward.approvals import shared as shared_module
-from modelward.approvals.book import ALONE, Book
+from modelward.approvals import shared_book
+from modelward.approvals.book import ALONE, LARGEST_NUMBER, Book
 from modelward.approvals.proposal import Ask, Proposal
 from modelward.approvals.shared import UNTOLD, SharedBook
-from modelward.approvals.shared_book import NAME, decoded
+from modelward.approvals.shared_book import NAME, decoded, encoded
 from modelward.audit.record import Actor, Record
 from modelward.config.fleet import Fleet
 from modelward.fleet.member import Member
@@ -566,3 +567,168 @@ async def test_no_operator_waits_for_a_store_that_is_known_to_be_gone(tmp_path: 
     with pytest.raises(ProblemsFound, match="memory cannot be reached"):
         await a.desk.approve(1, BOB, "")
     assert (a.member.counts["failed"], a.states) == (2, {1: "open"})
+
+
+@on_a_loop
+@pytest.mark.parametrize("verb", ["restart", "pardon"])
+async def test_what_is_of_one_server_is_done_there_however_soon_others_approve_it(tmp_path: Path, verb: Any) -> None:
+    a, b, _ = await three(MemoryStore(), tmp_path)
+    a.was_done = lambda proposal: True  # type: ignore[method-assign]  # after a start its workers are new
+    await propose(a, Ask(verb=verb, reason="memory"))
+    await b.member.start()
+    await b.desk.approve(1, BOB, "")
+    await rounds(a, b)
+    assert (executed(a, b), a.states, b.states) == ([("a", 1)], {1: "done"}, {1: "done"})
+    told = [each.result for each in a.trail.records if each.proposal == 1 and each.verb == verb]
+    assert told == [], "what does it says so, and not what finds it done"
+
+
+@on_a_loop
+async def test_what_was_executing_when_the_server_began_was_done_by_that(tmp_path: Path) -> None:
+    store = MemoryStore()
+    a, b, _ = await three(store, tmp_path)
+    await propose(a, RESTART)
+    await rounds(a, b)
+    await b.desk.approve(1, BOB, "")
+    late = Replica(store, tmp_path, "a")
+    late.was_done = lambda proposal: True  # type: ignore[method-assign]
+    await rounds(late, b)
+    assert (executed(a, late), late.states, b.states) == ([], {1: "done"}, {1: "done"})
+
+
+def cut_off(server: Replica) -> Callable[[], None]:
+    """In the middle of a promotion, which needs the store."""
+
+    def fail() -> None:
+        server.cut(off=True)
+        refused_by("it has not answered, so it is not known whether this was done")()
+
+    return fail
+
+
+@on_a_loop
+async def test_what_needs_a_store_that_is_gone_has_not_failed_and_is_done_once_it_is_back(tmp_path: Path) -> None:
+    a, b, _ = await three(MemoryStore(), tmp_path)
+    await propose(a)
+    await rounds(b)
+    b.fails = cut_off(b)
+    with pytest.raises(ProblemsFound, match="is not known whether it is done"):
+        await b.desk.approve(1, BOB, "")
+    await rounds(b, count=3)
+    assert (b.states, ("proposal.fail", "done") in b.trail.told) == ({1: "executing"}, False)
+    b.fails = lambda: None
+    b.cut(off=False)
+    await rounds(b, a)
+    assert (a.states, b.states, executed(a, b)) == ({1: "done"}, {1: "done"}, [("b", 1)])
+
+
+@on_a_loop
+async def test_a_restart_that_failed_without_the_store_was_not_done(tmp_path: Path) -> None:
+    a, _, _ = await three(MemoryStore(), tmp_path)
+    a.was_done = lambda proposal: True  # type: ignore[method-assign]
+    await propose(a, RESTART)
+    a.digest, a.fails = "", cut_off(a)
+    with pytest.raises(ProblemsFound, match="is not known whether it is done"):
+        await a.desk.approve(1, BOB, "")
+    a.fails = lambda: None
+    a.cut(off=False)
+    await rounds(a)
+    assert (a.states, executed(a)) == ({1: "done"}, [("a", 1)])
+
+
+@on_a_loop
+async def test_what_another_server_has_done_meanwhile_is_done_for_the_one_that_comes_back(tmp_path: Path) -> None:
+    a, b, _ = await three(MemoryStore(), tmp_path)
+    await propose(a)
+    await rounds(b)
+    b.fails = cut_off(b)
+    with pytest.raises(ProblemsFound, match="is not known whether it is done"):
+        await b.desk.approve(1, BOB, "")
+    await rounds(a)
+    await a.desk.keeper.put(lambda book: book.placed(1, "a").executed(1, 5.0))
+    b.cut(off=False)
+    await rounds(b, a)
+    assert (a.states, b.states, executed(a, b)) == ({1: "done"}, {1: "done"}, [])
+
+
+@on_a_loop
+async def test_a_promotion_whose_answer_was_lost_was_done(tmp_path: Path) -> None:
+    a, b, _ = await three(MemoryStore(), tmp_path)
+    await propose(a)
+    await rounds(b)
+
+    def lost() -> None:
+        b.done.append(1)
+        refused_by("it has not answered, so it is not known whether this was done")()
+
+    b.fails = lost
+    assert (await b.desk.approve(1, BOB, "")).state == "done"
+    assert b.done == [1]
+
+
+@on_a_loop
+async def test_broken_glass_that_fails_without_the_store_has_failed(tmp_path: Path) -> None:
+    a, _, _ = await three(MemoryStore(), tmp_path)
+    a.fails = cut_off(a)
+    assert (await a.desk.break_glass(ask(reason="incident 8"), EVE)).state == "failed"
+
+
+@on_a_loop
+@pytest.mark.parametrize("last", [LARGEST_NUMBER, LARGEST_NUMBER - 1])
+async def test_a_last_number_that_was_forged_keeps_no_server_from_proposing(tmp_path: Path, last: int) -> None:
+    store = MemoryStore()
+    a, b, _ = await three(store, tmp_path)
+    await propose(a)
+    book, line = decoded(store.documents[NAME].data)
+    store.documents[NAME] = Document(99, encoded(structs.replace(book, last=last), line)[1])
+    store._revision += 1
+    await rounds(a, b)
+    for version, each in enumerate((a, b, a, b), 5):
+        assert (await propose(each, ask(version))).ask.version == str(version)
+        await rounds(a, b)
+    assert a.states == b.states
+    assert sorted(each.ask.version for each in b.desk.book.open) == ["2", "5", "6", "7", "8"]
+    b.digest = ask(8).digest
+    await b.desk.approve(b.desk.book.last, BOB, "")
+    assert [each.ask.version for each in b.desk.book.proposals if each.state == "done"] == ["8"]
+
+
+@on_a_loop
+async def test_a_last_number_that_was_kept_is_mended_at_a_start(tmp_path: Path) -> None:
+    store = MemoryStore()
+    (a, *_) = await three(store, tmp_path)
+    await propose(a)
+    a.desk.store.save(structs.replace(a.desk.book, last=ALONE))
+    del store.documents[NAME]
+    store._revision += 1
+    a.join()
+    await rounds(a)
+    assert ((await propose(a, ask(3))).number, decoded(store.documents[NAME].data)[0].last) == (2, 2)
+
+
+@on_a_loop
+async def test_what_other_servers_would_not_read_is_not_proposed(tmp_path: Path) -> None:
+    a, b, _ = await three(MemoryStore(), tmp_path)
+    with pytest.raises(ProblemsFound, match="names that are none"):
+        await propose(a, Ask(verb="pardon", model="m" * 300, reason="why"))
+    with pytest.raises(ProblemsFound, match="names that are none"):
+        await a.desk.break_glass(Ask(verb="pardon", model="m\n", reason="why"), EVE)
+    await rounds(a, b)
+    assert (a.states, b.states, a.done) == ({}, {}, [])
+
+
+@on_a_loop
+async def test_what_has_ended_is_told_also_where_the_fleet_has_no_room_to_keep_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, _, _ = await three(MemoryStore(), tmp_path)
+    for version in (2, 3, 4):
+        await propose(a, ask(version))
+    glass = await a.desk.break_glass(ask(5, reason="incident 8"), EVE)
+    full = shared_book._shorter
+    monkeypatch.setattr(shared_book, "_shorter", lambda book: [*full(book)][3:])
+    assert (await a.desk.approve(1, BOB, "")).state == "done"
+    assert (await a.desk.reject(2, BOB, "no")).state == "rejected"
+    assert (await a.desk.withdraw(3, ADA, "no")).state == "withdrawn"
+    assert (await a.desk.review(glass.number, BOB, "seen")).reviewed is not None
+    assert a.states == {}

@@ -139,6 +139,9 @@ def test_a_breaker_override_that_was_approved_is_obeyed_and_again_after_a_crash(
     assert obeyed == [(BreakerOrder("m", "up:1", action, 60.0, "a test"), "sam, proposal 3 approved by bob")]
     assert (ask.words, ask.record) == (f"breaker {action} m up:1", f"breaker.{action}")
     assert proposals.was_done(proposal) is (action == "auto"), "overrides end with the server"
+    keeper: Any = SimpleNamespace(replica="a")
+    proposals.desk.keeper = keeper
+    assert not proposals.was_done(proposal), "and not with one of a fleet"
 
 
 def test_drift_is_accepted_as_it_was_when_it_was_proposed(promoter: Any, tmp_path: Path) -> None:
