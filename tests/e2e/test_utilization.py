@@ -16,7 +16,8 @@ from loadtests.tools.h2load import Shape
 from tests import models
 from tests.certificates import write_pair
 from tests.e2e.h2client import framed
-from tests.e2e.messages import request
+from tests.e2e.messages import Stub, request
+from tests.e2e.raw_upstream import raw_upstream
 from tests.support import ServerProcess, serve_process, wait_until
 
 ANSWERED, REFUSED = 150_000, 150_000
@@ -62,6 +63,20 @@ def test_answers_use_the_server_and_a_flood_of_refused_requests_does_not(tmp_pat
     assert answered.used > 1.5 * idle.used
     assert flooded.used < 1.25 * answered.used
     assert flooded.busy > 1.4 * flooded.loop
+
+
+def test_a_backend_that_has_never_answered_is_in_use_while_requests_wait_for_it(tmp_path: Path) -> None:
+    four = "[{name: %s, datatype: FP32, shape: [-1, 4]}]"
+    signature = f"{{inputs: {four % 'x'}, outputs: {four % 'y'}}}"
+    admission = "{concurrency: 1, queue: 9}"
+    with raw_upstream(lambda _: None) as silent:
+        model = f"models.silent={{upstreams: ['{silent.address}'], signature: {signature}, admission: {admission}}}"
+        with serve_process("--set", model, "--set", f"state={tmp_path / 'state'}") as server, Stub(server.grpc) as stub:
+            asked = request("silent", {"x": np.ones((1, 4), np.float32)})
+            held = [stub.future(asked, timeout=None) for _ in range(2)]
+            wait_until(lambda: server.metric("modelward_utilization_part", of="permits") > 0, "permits to be in use")
+            assert server.metric("modelward_concurrency_limit", model="silent") == 1
+            assert not any(each.done() for each in held)
 
 
 def test_handshakes_of_clients_that_ask_for_nothing_do_not_use_the_server(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from modelward_native.backend.admit cimport (
-    mw_concurrency_free, mw_waiting_ahead, mw_waiting_pass, mw_waiting_pop, mw_waiting_push, mw_waiting_remove)
+    mw_concurrency_free, mw_concurrency_limit, mw_waiting_ahead, mw_waiting_pass, mw_waiting_pop, mw_waiting_push,
+    mw_waiting_remove)
 from modelward_native.request.answer cimport mw_answer_predict
 from modelward_native.request.caller cimport part_of
 from modelward_native.request.exchange cimport PHASE_NEW, PHASE_WAITING, Exchange, exchange_unref
@@ -82,6 +83,7 @@ cdef int wait(State server, Exchange *x, Model *m, int64_t now) noexcept:
     x.phase = PHASE_WAITING
     x.references += 1
     m.counters.waiting += 1
+    m.counters.concurrency = mw_concurrency_limit(&gate.concurrency)  # also of a backend that has never answered
     if is_relayed(x):
         x.stream.waiting = x      # later messages of its stream wait behind it
     if shed != NULL:
