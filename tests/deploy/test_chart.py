@@ -19,6 +19,7 @@ from scripts.manifests import values_schema
 from tests.commands import modelward
 from tests.deploy.chart import (
     CHART,
+    EMBEDDED,
     MATRIX,
     ONE_CLAIM,
     PODS,
@@ -276,6 +277,50 @@ def test_the_notes_say_that_promotions_are_lost_where_they_are() -> None:
     assert FORGOTTEN not in notes(UPSTREAM)
     told = notes(UPSTREAM | BY_MODEL | VALKEY)
     assert FORGOTTEN not in told and "build it with EXTRAS=redis" in told
+
+
+APPROVED = {"config": {"operators": {"bindings": [{"user": "ada", "roles": ["approver"]}]}, "approvals": {}}}
+IN_POSTGRES = {"postgres": {"url": "postgresql://audit@pg/audit"}}
+KEPT = {"workload": "StatefulSet", "state": {"kind": "claim"}}
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"config": {"approvals": {"promote": 1}}}, "a new pod takes the files that it finds as approved"),
+        (IN_POSTGRES, "each new pod begins an audit log of its own, and its key is gone with it"),
+        (APPROVED, "the audit log of what operators do is gone with the pod"),
+    ],
+)
+def test_the_notes_say_what_is_gone_with_the_pod(values: dict[str, Any], told: str) -> None:
+    assert told in notes(UPSTREAM | values)
+    assert told not in notes(UPSTREAM | values | KEPT)
+    assert told not in notes(UPSTREAM)
+
+
+def test_the_notes_say_that_no_pod_reaches_the_admin_api() -> None:
+    told = "The admin API is closed to every other pod"
+    closed = UPSTREAM | {"admin": {"secretName": "operators"}}
+    assert told in notes(closed)
+    assert told not in notes(closed | {"networkPolicy": {"operators": PODS}})
+    assert told not in notes(UPSTREAM)
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_modelward_waits_for_model_servers_as_long_as_its_startup_probe(name: str) -> None:
+    items = render(MATRIX[name] | {"startupSeconds": 300})
+    found = configuration(items)
+    pod = next(iter(pod_specs(items)))
+    assert guard(pod)["startupProbe"]["failureThreshold"] == 300
+    assert found.get("health") == ({"startup": "300s"} if "upstreams" in found else None)
+
+
+def test_modelward_waits_as_long_as_config_says_where_it_does() -> None:
+    health = {"startup": "10s", "interval": "1s"}
+    one_elsewhere = {"config": {"models": {"a": {"upstreams": ["triton:8001"]}}, "health": health}}
+    assert configuration(render(EMBEDDED | one_elsewhere))["health"] == health
+    del health["startup"]
+    assert configuration(render(EMBEDDED | one_elsewhere))["health"] == {"interval": "1s", "startup": "120s"}
 
 
 @pytest.mark.parametrize(

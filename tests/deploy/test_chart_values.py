@@ -21,6 +21,7 @@ from tests.deploy.chart import (
     EMBEDDED,
     MATRIX,
     ONE_CLAIM,
+    PODS,
     UPSTREAM,
     WAKES,
     configuration,
@@ -30,6 +31,16 @@ from tests.deploy.chart import (
 
 BESIDE = MATRIX["sidecar of an application"]
 PREDICTOR = MATRIX["sidecar of a predictor"]
+ADMIN = {"admin": {"secretName": "operators"}}
+IN_POSTGRES = {"postgres": {"url": "postgresql://audit@pg/audit"}}
+
+
+def bound(*bindings: dict[str, Any]) -> dict[str, Any]:
+    """The value `config` with operators."""
+    return {"config": {"operators": {"bindings": [each | {"roles": ["viewer"]} for each in bindings]}}}
+
+
+OF_CERTIFICATE = bound({"certificate": "ada@example.com"})
 ISSUED = {"enabled": True, "issuerRef": {"name": "models"}}
 
 
@@ -76,11 +87,43 @@ ISSUED = {"enabled": True, "issuerRef": {"name": "models"}}
         (EMBEDDED | {"application": APPLICATION}, "set shape: sidecar"),
         (EMBEDDED | {"backend": {"upstreams": ["a:1"]}}, "set backend.kind: upstream"),
         (UPSTREAM | {"models": {"path": "a"}}, "models.path"),
+        (UPSTREAM | OF_CERTIFICATE, "config.operators.bindings[0] is for a certificate"),
+        (UPSTREAM | ADMIN | bound({"user": "ada"}), "config.operators.bindings[0] is for a user or group"),
+        (UPSTREAM | {"config": {"access": {"certificates": True}}}, "set tls.clientCA"),
+        (UPSTREAM | {"networkPolicy": {"enabled": False, "clients": PODS}}, "networkPolicy.enabled is false"),
+        (UPSTREAM | ADMIN | {"networkPolicy": {"enabled": False, "operators": PODS}}, "networkPolicy.enabled is false"),
+        (UPSTREAM | {"networkPolicy": {"operators": PODS}}, "set admin.secretName"),
+        (BESIDE | {"networkPolicy": {"clients": PODS}}, "networkPolicy.clients: beside an application"),
+        (PREDICTOR | {"networkPolicy": {"monitoring": PODS}}, "networkPolicy.monitoring: beside an application"),
+        (BESIDE | {"networkPolicy": {"egress": [{"to": PODS}]}}, "networkPolicy.egress: beside an application"),
+        (BESIDE | {"service": {"type": "LoadBalancer"}}, "makes no Service for clients"),
+        (PREDICTOR | {"service": {"annotations": {"a": "b"}}}, "makes no Service for clients"),
+        (UPSTREAM | {"config": {"workers": "auto"}}, "set resources.limits.cpu"),
+        (EMBEDDED | IN_POSTGRES | {"workload": "StatefulSet"}, "set state.kind: claim"),
+        (
+            EMBEDDED | {"workload": "StatefulSet", "config": {"audit": {"postgres": "postgresql://a/b"}}},
+            "state.kind: claim",
+        ),
     ],
 )
 def test_values_that_do_not_fit_together_are_told_with_what_to_write(values: dict[str, Any], told: str) -> None:
     with pytest.raises(helm.HelmError, match=re.escape(told)):
         render(values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        UPSTREAM | ADMIN | OF_CERTIFICATE,
+        UPSTREAM | bound({"user": "ada"}),
+        UPSTREAM | {"config": {"workers": "auto"}, "resources": {"limits": {"cpu": 2}}},
+        UPSTREAM | {"networkPolicy": {"enabled": False}},
+        EMBEDDED | IN_POSTGRES | {"workload": "StatefulSet", "state": {"kind": "claim"}},
+        UPSTREAM | IN_POSTGRES,
+    ],
+)
+def test_values_that_fit_together_render(values: dict[str, Any]) -> None:
+    assert render(values)
 
 
 RUNTIME = {"kserve": {"runtime": {"enabled": True}}}
@@ -139,7 +182,7 @@ GUIDE = (ROOT / "docs" / "how-to" / "kubernetes.md").read_text()
 
 def test_the_commands_and_values_of_the_guide_render() -> None:
     commands = re.findall(r"^\$ (helm install (?:.*\\\n)*.*)$", GUIDE, re.MULTILINE)
-    pages = [yaml.safe_load(page) for page in re.findall(r"```yaml[^\n]*\n(.*?)```", GUIDE, re.DOTALL)]
+    pages = [yaml.safe_load(page) for page in re.findall(r'```yaml title="values.yaml"\n(.*?)```', GUIDE, re.DOTALL)]
     assert len(commands) >= 5 and len(pages) >= 1
     rendered = 0
     for command in commands:

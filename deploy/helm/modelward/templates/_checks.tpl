@@ -9,6 +9,8 @@ values.yaml; `modelward.check` begins with what every shape needs.
 {{- include "modelward.checkState" . -}}
 {{- include "modelward.checkStores" . -}}
 {{- include "modelward.checkScaling" . -}}
+{{- include "modelward.checkPolicy" . -}}
+{{- include "modelward.checkOperators" . -}}
 {{- end }}
 
 {{- /* What goes with some backends alone. */}}
@@ -49,6 +51,9 @@ values.yaml; `modelward.check` begins with what every shape needs.
 {{- if and $tls.clientCA (not (include "modelward.tlsSecret" .)) -}}
 {{ fail "tls.clientCA is a key of the Secret with the server's certificate: set tls.secretName, or certManager.enabled" }}
 {{- end -}}
+{{- if and (get (default dict .Values.config.access) "certificates") (or (not $tls.clientCA) (include "modelward.beside" .)) -}}
+{{ fail "config.access.certificates: no client is asked for a certificate: set tls.clientCA, or leave it out" }}
+{{- end -}}
 {{- if and .Values.certManager.enabled (eq .Values.backend.kind "kserve") -}}
 {{ fail "certManager.enabled: this chart makes no Certificate for an InferenceService: make one, and set tls.secretName instead" }}
 {{- end -}}
@@ -66,6 +71,10 @@ values.yaml; `modelward.check` begins with what every shape needs.
 {{- end -}}
 {{- else if .Values.state.existingClaim -}}
 {{ fail (printf "state.existingClaim: state.kind is %s: set state.kind: existingClaim" .Values.state.kind) }}
+{{- end -}}
+{{- $named := and (eq .Values.workload "StatefulSet") (include "modelward.auditStore" .) -}}
+{{- if and $named (eq .Values.state.kind "ephemeral") (not (get (default dict .Values.config.audit) "folder")) -}}
+{{ fail "postgres: a new pod of a StatefulSet has the name of the old one, and without its key cannot go on with its audit log: set state.kind: claim" }}
 {{- end -}}
 {{- end }}
 
@@ -120,5 +129,47 @@ values.yaml; `modelward.check` begins with what every shape needs.
 {{- end -}}
 {{- if and $scaling.metrics (ne $scaling.kind "hpa") -}}
 {{ fail "autoscaling.metrics are of a HorizontalPodAutoscaler: set autoscaling.kind: hpa, or leave them out" }}
+{{- end -}}
+{{- end }}
+
+{{- /* Ports and a Service beside an application, or of KServe, are not the chart's. */}}
+{{- define "modelward.checkPolicy" -}}
+{{- $policy := .Values.networkPolicy -}}
+{{- $elsewhere := or (eq .Values.backend.kind "kserve") (eq (include "modelward.beside" .) "true") -}}
+{{- range $name := list "clients" "monitoring" "operators" "egress" -}}
+{{- if and (get $policy $name) (not $policy.enabled) -}}
+{{ fail (printf "networkPolicy.%s: networkPolicy.enabled is false: set it to true, or leave networkPolicy.%s out" $name $name) }}
+{{- end -}}
+{{- if and (get $policy $name) $elsewhere (ne $name "operators") -}}
+{{ fail (printf "networkPolicy.%s: beside an application and in a predictor of KServe the policy is for the admin API alone: write a NetworkPolicy of your own, and leave it out" $name) }}
+{{- end -}}
+{{- end -}}
+{{- if and $policy.operators (not .Values.admin.secretName) -}}
+{{ fail "networkPolicy.operators: the admin API has no port: set admin.secretName, or leave it out" }}
+{{- end -}}
+{{- $service := .Values.service -}}
+{{- if and $elsewhere (or $service.annotations (ne $service.type "ClusterIP") (ne (int $service.port) 8001)) -}}
+{{ fail "service: beside an application and in a predictor of KServe this chart makes no Service for clients: leave it out" }}
+{{- end -}}
+{{- if and (eq (toString .Values.config.workers) "auto") (not (get (default dict .Values.resources.limits) "cpu")) -}}
+{{ fail "config.workers: auto counts the node's cores where the container has no limit of CPU: set resources.limits.cpu, or a number of workers" }}
+{{- end -}}
+{{- end }}
+
+{{- /* Bindings that could match no operator. */}}
+{{- define "modelward.checkOperators" -}}
+{{- $operators := .Values.config.operators -}}
+{{- $port := ne .Values.admin.secretName "" -}}
+{{- if kindIs "map" $operators -}}
+{{- range $i, $binding := (default list (get $operators "bindings")) -}}
+{{- if kindIs "map" $binding -}}
+{{- if and (hasKey $binding "certificate") (not $port) -}}
+{{ fail (printf "config.operators.bindings[%d] is for a certificate, and the admin API is a socket: set admin.secretName" $i) }}
+{{- end -}}
+{{- if and (or (hasKey $binding "user") (hasKey $binding "group")) $port -}}
+{{ fail (printf "config.operators.bindings[%d] is for a user or group, and the admin API is a port: leave it out, or admin.secretName" $i) }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end }}

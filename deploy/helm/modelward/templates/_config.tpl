@@ -58,6 +58,15 @@
 {{- if kindIs "string" $fleet }}{{ $fleet = dict "url" $fleet }}{{ end -}}
 {{- $_ := set $whole "fleet" (merge $fleet (dict "name" $own)) -}}
 {{- end -}}
+{{- /* how long the start waits for servers that models run on: as long as the startup probe, unless config says otherwise */ -}}
+{{- $remote := hasKey $whole "upstreams" -}}
+{{- range (default dict (get $whole "models")) -}}
+{{- if kindIs "map" . }}{{ $remote = or $remote (hasKey . "upstreams") }}{{ end -}}
+{{- end -}}
+{{- if $remote -}}
+{{- $startup := dict "startup" (printf "%ds" (int .Values.startupSeconds)) -}}
+{{- $_ := set $whole "health" (merge (default dict (get $whole "health")) $startup) -}}
+{{- end -}}
 {{ toYaml $whole }}
 {{- end }}
 

@@ -49,6 +49,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end }}
 
+{{- /* Whether the audit log is in PostgreSQL. */}}
+{{- define "modelward.auditStore" -}}
+{{- if or .Values.postgres.url .Values.postgres.urlKey (get (default dict .Values.config.audit) "postgres") -}}true{{- end -}}
+{{- end }}
+
 {{- /* What the values say that do not fit together, in words. */}}
 {{- define "modelward.check" -}}
 {{- $kind := .Values.backend.kind -}}
