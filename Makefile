@@ -11,7 +11,7 @@ SOURCES := setup.py pyproject.toml $(wildcard native/modelward_native/*/*.[chp]*
 # Load tests that are a module of loadtests; loadtests/README.md tells what each proves.
 STUBTEST := --mypy-config-file pyproject.toml --allowlist scripts/stubtest-allowlist.txt \
             --ignore-missing-stub --ignore-disjoint-bases --ignore-unused-allowlist
-MODULES := stages race fairness limits audit hedge slow through mirror verdicts restarts reload promote soak idle memory start nodes oms sealed scan evasion drift poisoning install image autoscale
+MODULES := stages race fairness limits audit hedge slow through mirror verdicts restarts reload promote soak idle memory start nodes oms sealed scan evasion drift poisoning install wheel image autoscale
 BENCHES := $(MODULES:%=bench-%) bench-theft bench-hop bench-latency bench-audit-kills bench-attack bench-siege bench-overload bench-adbench bench-fuzz bench-sanitize
 
 .PHONY: help demo test build wheel image-root lint docs bench clean $(BENCHES)
