@@ -32,21 +32,22 @@ class ProposalCalls:
         self._server = server
 
     async def proposals(self, request: Any, call: OperatorCall) -> Message:
-        await self._server.proposals.desk.refresh()
-        book = self._server.proposals.desk.book
+        desk = self._server.proposals.desk
+        await desk.refresh()
+        book = desk.book
         try:
             if request.number:
                 found = book.find(request.number)
                 if not _sees(call, found.ask):
                     raise _unknown(request.number)
-                told = proposal_message(found, diff=self._reads(call, found), files=self._files(found))
+                told = proposal_message(desk.told(found), diff=self._reads(call, found), files=self._files(found))
                 return message("ProposalsResponse", proposals=[told])
         except ProblemsFound as refused:
             return message("ProposalsResponse", problems=problems_of(refused.problems))
         listed = [each for each in book.proposals if request.ended or not each.is_over or each.is_unreviewed]
         return message(
             "ProposalsResponse",
-            proposals=[proposal_message(each, whole=False) for each in listed if _sees(call, each.ask)],
+            proposals=[proposal_message(desk.told(each), whole=False) for each in listed if _sees(call, each.ask)],
         )
 
     async def approve(self, request: Any, call: OperatorCall) -> Message:

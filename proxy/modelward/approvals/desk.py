@@ -15,6 +15,8 @@ from functools import partial
 from math import inf
 from typing import Any
 
+from msgspec import structs
+
 from modelward.approvals.acts import Acts
 from modelward.approvals.book import Book, is_own, refusal
 from modelward.approvals.execution import Execution, over
@@ -153,6 +155,11 @@ class Desk:
         if why := self.execution.unanswered.get(number):
             raise refusal(number, f"it is approved, and it is not known whether it is done: {why}", HOW_UNANSWERED)
         return after
+
+    def told(self, proposal: Proposal) -> Proposal:
+        """As an operator is shown it: with why it is not known whether it is done."""
+        why = self.execution.unanswered.get(proposal.number, "") if proposal.state == "executing" else ""
+        return structs.replace(proposal, why=f"it is not known whether it is done: {why}") if why else proposal
 
     async def reject(self, number: int, by: Actor, reason: str) -> Proposal:
         """Raises ProblemsFound."""

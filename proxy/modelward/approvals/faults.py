@@ -77,6 +77,9 @@ def faults(proposal: Proposal) -> str:
     texts = (ask.reason, asked.force, asked.endpoint, proposal.by.name, proposal.why, proposal.ended_by, *ask.files)
     if not _are_texts(*texts, *(text for each in given for text in _texts(each))):
         return "it has texts that are too long"
+    lines = (ask.reason, asked.force, asked.endpoint, *(each.reason for each in given))
+    if not all(map(str.isprintable, lines)) or any("\n" in line for line in ask.diff):
+        return "it has texts that would be shown as several lines"
     return _of_verdict(proposal)
 
 

@@ -64,7 +64,9 @@ def ask(method: str, who: str, number: int) -> tuple[Any, Denials]:
         call = OperatorCall(operator, who, Rights(Operators.model_validate(RIGHTS)), denials)
         own = lambda proposal, by: is_own(proposal, by, str)  # noqa: E731
         withdrawn = AsyncMock(side_effect=lambda number, by, reason: BOOK.withdrawn(1, by, 1.0, reason, str).find(1))
-        desk = SimpleNamespace(book=BOOK, is_own=own, withdraw=withdrawn, refresh=AsyncMock())
+        desk = SimpleNamespace(
+            book=BOOK, is_own=own, withdraw=withdrawn, refresh=AsyncMock(), told=lambda proposal: proposal
+        )
         refused = [Refused("secret", "2", (Problem("its files are others", ""),), kept=True)]
         report = SimpleNamespace(refused=refused, facts={})
         server: Any = SimpleNamespace(

@@ -616,10 +616,12 @@ async def test_what_needs_a_store_that_is_gone_has_not_failed_and_is_done_once_i
         await b.desk.approve(1, BOB, "")
     await rounds(b, count=3)
     assert (b.states, ("proposal.fail", "done") in b.trail.told) == ({1: "executing"}, False)
+    assert "is not known whether it is done" in b.desk.told(b.desk.book.find(1)).why
     b.fails = lambda: None
     b.cut(off=False)
     await rounds(b, a)
     assert (a.states, b.states, executed(a, b)) == ({1: "done"}, {1: "done"}, [("b", 1)])
+    assert not b.desk.told(b.desk.book.find(1)).why
 
 
 @on_a_loop

@@ -114,7 +114,8 @@ def test_one_field_that_is_none_makes_it_malformed_and_not_the_list_of_proposals
 @pytest.mark.parametrize("fields", [
     {"verdict": {}}, {"verdict": {"verdict": 5}}, {"verdict": VERDICT | {"pairs": "x"}},
     {"verdict": VERDICT | {"bounds": [1]}}, {"verdict": VERDICT | {"bounds": [FINDING | {"bound": {}}]}},
-    {"verdict": VERDICT | {"pairs": 2**2000}}, {"model": "m\n"}, {"reason": LONG}, {"files": (LONG,)},
+    {"verdict": VERDICT | {"pairs": 2**2000}}, {"model": "m\n"}, {"reason": LONG},
+    {"reason": "a\nb"}, {"diff": ("+ x\n+ y",)}, {"files": (LONG,)},
     {"parameters": Parameters(percent=(0, 1 << 70))}, {"parameters": Parameters(percent=(-1, 5))},
     {"parameters": Parameters(steps=(0,))}, {"parameters": Parameters(steps=(1,) * 101)},
     {"parameters": Parameters(seconds=1e300)}, {"parameters": Parameters(endpoint=LONG)},
