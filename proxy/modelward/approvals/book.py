@@ -156,7 +156,7 @@ class Book(Struct, frozen=True, kw_only=True):
             raise refusal(number, f"{proposal.reviewed.by.name} has reviewed it already", "There is nothing to do")
         if person(review.by.name) == person(proposal.by.name):
             raise refusal(number, f"{review.by.name} has done it", "Another approver has to review it")
-        return self.with_(structs.replace(proposal, reviewed=review))._bounded(number)
+        return self.with_(structs.replace(proposal, reviewed=review)).bounded(but=number)
 
     # ---- what the server finds
 
@@ -167,7 +167,7 @@ class Book(Struct, frozen=True, kw_only=True):
         why = "it was not approved in time"
         ended = (_over(each, "expired", now, why, "") if each.state == "open" and each.expires <= now else each
                  for each in self.proposals)  # fmt: skip
-        return structs.replace(self, proposals=tuple(ended))._bounded()
+        return structs.replace(self, proposals=tuple(ended)).bounded()
 
     def voided(self, number: int, now: float, why: str) -> Book:
         """What it asked for is not there any more."""
@@ -206,13 +206,13 @@ class Book(Struct, frozen=True, kw_only=True):
         return structs.replace(self, objections=self.objections.with_claim(ask.files, by.name))
 
     def _ended(self, proposal: Proposal, state: State, now: float, why: str, by: str) -> Book:
-        return self.with_(_over(proposal, state, now, why, by))._bounded(proposal.number)
+        return self.with_(_over(proposal, state, now, why, by)).bounded(but=proposal.number)
 
-    def _bounded(self, but: int = 0) -> Book:
-        """but: the one that has just ended, which stays until another one does."""
-        ended = [each.number for each in self.proposals if each.is_over and not each.is_unreviewed]
-        gone = {*[each for each in ended if each != but][: max(0, len(ended) - MOST_ENDED)]}
-        return structs.replace(self, proposals=tuple(p for p in self.proposals if p.number not in gone))
+    def bounded(self, most: int = MOST_ENDED, but: int = 0) -> Book:
+        """With so many of those that have ended, the latest. but: one that stays until another one ends."""
+        ended = sorted((each.since, each.number) for each in self.proposals if each.is_over and not each.is_unreviewed)
+        gone = {*[number for _, number in ended if number != but][: max(0, len(ended) - most)]}
+        return structs.replace(self, proposals=tuple(each for each in self.proposals if each.number not in gone))
 
     def _still_open(self, number: int, now: float) -> Proposal:
         proposal = self.find(number)

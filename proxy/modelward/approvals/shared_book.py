@@ -98,7 +98,7 @@ def joined(one: Book, other: Book) -> Book:
             found[last] = _with(each, number=last, state=state, why=TWICE.format(each.number))
     proposals = tuple(sorted(found.values(), key=lambda each: (each.at, each.number)))
     objections = _both(one.objections, other.objections)
-    return _bounded(Book(last=last, proposals=proposals, objections=objections), MOST_ENDED)
+    return Book(last=last, proposals=proposals, objections=objections).bounded()
 
 
 def with_untold(book: Book, untold: Collection[Proposal]) -> Book:
@@ -160,8 +160,8 @@ def _shorter(book: Book) -> Iterator[Book]:
     yield book
     book = _with(book, proposals=tuple(_bare(each) if each.is_over else each for each in book.proposals))
     yield book
-    yield _bounded(book, FEW_ENDED)
-    book = _bounded(book, 0)
+    yield book.bounded(FEW_ENDED)
+    book = book.bounded(0)
     yield book
     book = _with(book, proposals=tuple(map(_bare, book.proposals)))
     yield book
@@ -189,13 +189,6 @@ def _with_alone(book: Book, proposal: Proposal) -> Book:
     before = (_with(each, **void) if each.state == "open" and each.ask.is_as(proposal.ask) else each
               for each in book.proposals)  # fmt: skip
     return _with(book, proposals=(*before, proposal))
-
-
-def _bounded(book: Book, most: int) -> Book:
-    """With so many of those that have ended, the latest."""
-    ended = [each.number for each in book.proposals if each.is_over and not each.is_unreviewed]
-    gone = {*ended[: max(0, len(ended) - most)]}
-    return _with(book, proposals=tuple(each for each in book.proposals if each.number not in gone))
 
 
 def _with(record: T, **changes: Any) -> T:

@@ -308,3 +308,9 @@ def test_after_the_largest_number_comes_the_first_one_that_is_free() -> None:
     assert (after.last, [each.number for each in after.proposals]) == (2, [1, 2])
     assert [latest(2, LARGEST_NUMBER), latest(LARGEST_NUMBER, 2), latest(5, 4), latest(0, 4)] == [2, 2, 5, 4]
     assert latest(0, LARGEST_NUMBER) == latest(LARGEST_NUMBER, 0) == LARGEST_NUMBER
+
+
+def test_what_ended_first_is_left_out_first_whatever_was_proposed_first() -> None:
+    book = opened().proposed(ask(3), EVE, 0.0, seconds=LIFE, needed=1, person=person)
+    book = book.rejected(2, BOB, 1.0, "no").rejected(1, BOB, 2.0, "no")
+    assert [each.number for each in book.bounded(1).proposals] == [1]

@@ -625,6 +625,30 @@ async def test_what_needs_a_store_that_is_gone_has_not_failed_and_is_done_once_i
 
 
 @on_a_loop
+async def test_a_failure_that_the_store_cannot_be_told_any_more_is_no_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b, _ = await three(MemoryStore(), tmp_path)
+    await propose(a)
+    await rounds(b)
+    b.fails = refused_by("it is full")
+    settle = b.trail.settle
+
+    async def cut(record: Record) -> bool:
+        b.cut(off=record.verb == "proposal.fail")
+        return await settle(record)
+
+    monkeypatch.setattr(b.trail, "settle", cut)
+    with pytest.raises(ProblemsFound, match="is not known whether it is done"):
+        await b.desk.approve(1, BOB, "")
+    assert b.states == {1: "executing"}
+    b.fails = lambda: None
+    b.cut(off=False)
+    await rounds(b, a)
+    assert (a.states, executed(a, b)) == ({1: "done"}, [("b", 1)])
+
+
+@on_a_loop
 async def test_a_restart_that_failed_without_the_store_was_not_done(tmp_path: Path) -> None:
     a, _, _ = await three(MemoryStore(), tmp_path)
     a.was_done = lambda proposal: True  # type: ignore[method-assign]
@@ -705,6 +729,7 @@ async def test_a_last_number_that_was_kept_is_mended_at_a_start(tmp_path: Path) 
     store._revision += 1
     a.join()
     await rounds(a)
+    assert decoded(store.documents[NAME].data)[0].last == 1
     assert ((await propose(a, ask(3))).number, decoded(store.documents[NAME].data)[0].last) == (2, 2)
 
 
