@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import models
 from tests import store as stores
 from tests.e2e import test_approvals
 from tests.e2e.test_approvals import House, named
-from tests.support import serve_processes, wait_until
+from tests.support import serve_process, serve_processes, wait_until
 
 house = test_approvals.house
 FOLLOW_SECONDS = 10.0  # 0.2 s, and what a busy machine makes of it
@@ -79,3 +80,18 @@ def test_what_is_proposed_on_one_server_is_approved_on_another_and_done_once(
         wait_until(lambda: not other.metric("modelward_break_glass_unreviewed"), "that to be known")
         assert a.run("bob", "approve", "4").returncode == 0
         wait_until(lambda: named(other, "other") == "2", "both to follow", FOLLOW_SECONDS)
+
+
+def test_a_server_that_starts_again_approves_nothing_that_came_meanwhile(
+    house: House,
+    store: stores.Store,
+) -> None:
+    """What it had kept counts before what the store says."""
+    with serve_process(*arguments(house, store.url, "a")) as one:
+        assert named(one, "add") == "1"
+        assert one.terminate() == 0
+    models.repository(house.root, {"novel": models.add_one()})
+    with serve_process(*arguments(house, store.url, "a")) as again:
+        assert named(again, "add") == "1"
+        assert named(again, "novel").startswith("UNAVAILABLE")
+        assert "taken as approved" not in "".join(again.output)

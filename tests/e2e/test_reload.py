@@ -295,3 +295,18 @@ def test_sighup_reloads_every_worker_of_a_real_server(tmp_path: Path) -> None:
         wait_until(lambda: server.metric("modelward_reloads_total", result="partial") == 2, "both workers' refusals")
         with Stub(server.grpc) as stub:
             infer_add(stub)
+
+
+def test_a_reload_that_fails_by_a_defect_is_in_the_log(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "from modelward.admin.recorded import Recorded\n"
+        "async def reload(self, *given):\n    raise LookupError('a defect')\n"
+        "Recorded.reload = reload\n"
+    )
+    root = repository(tmp_path / "models", {"add": add_one()})
+    with serve_process(root, environment={"PYTHONPATH": str(tmp_path)}) as server:
+        for _ in range(2):
+            told = len(server.output)
+            server.process.send_signal(signal.SIGHUP)
+            wait_until(lambda told=told: "LookupError: a defect" in "".join(server.output[told:]), "the log", 20.0)  # type: ignore[misc]
+        assert server.terminate() == 0

@@ -14,6 +14,7 @@ class Context:
     def __init__(self, call: Call) -> None:
         self._call = call
 
+    @property
     def peer(self) -> str:
         """Its address, as gRPC writes it."""
         return self._call.peer

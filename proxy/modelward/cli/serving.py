@@ -40,6 +40,7 @@ from modelward.supervisor.prefork import Preforked, can_fork, prefork
 from modelward.supervisor.state_lock import locked
 from modelward.supervisor.supervisor import Supervisor
 from modelward.supervisor.watch import watch
+from modelward.tasks import Tasks
 from modelward.telemetry import logs
 from modelward.tunables import MALLOC_TUNABLES
 
@@ -97,13 +98,15 @@ async def serve(supervisor: Supervisor, file: Path | None = None, reader: reader
     """
     config = supervisor.config
     signalled = asyncio.Event()
-    asked: list[asyncio.Task[None]] = []
+    asked = Tasks()
 
     async def ask(what: Callable[[], Coroutine[Any, Any, object]]) -> None:
         try:
             await what()
         except NotNow as why:
             log.warning("%s", why)
+        except Exception:
+            log.exception("this failed by a defect of Modelward, and what was served before goes on")
 
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(Mishaps())
@@ -113,8 +116,8 @@ async def serve(supervisor: Supervisor, file: Path | None = None, reader: reader
     with status or nullcontext():
         restart = partial(Recorded(supervisor, _signal("SIGUSR2")).restart, lambda worker: None, "SIGUSR2")
         reload = partial(Recorded(supervisor, _signal("SIGHUP")).reload, "SIGHUP")
-        loop.add_signal_handler(signal.SIGUSR2, lambda: asked.append(loop.create_task(ask(restart))))
-        loop.add_signal_handler(signal.SIGHUP, lambda: asked.append(loop.create_task(ask(reload))))
+        loop.add_signal_handler(signal.SIGUSR2, lambda: asked.spawn(ask(restart)))
+        loop.add_signal_handler(signal.SIGHUP, lambda: asked.spawn(ask(reload)))
         started = asyncio.Event()
 
         async def follow() -> None:
@@ -135,7 +138,7 @@ async def serve(supervisor: Supervisor, file: Path | None = None, reader: reader
             supervisor.watch_failures += 1
 
         if config.watch:
-            asked.append(loop.create_task(watch(file, served, follow, not_followed, named)))
+            asked.spawn(watch(file, served, follow, not_followed, named))
         try:
             starting = loop.create_task(supervisor.start(progress))
             await _first(starting, signalled.wait())
@@ -159,8 +162,7 @@ async def serve(supervisor: Supervisor, file: Path | None = None, reader: reader
             signalled.clear()
             await _first(supervisor.drain(), signalled.wait())
     finally:
-        for task in asked:
-            task.cancel()
+        asked.cancel()
         await supervisor.stop()
 
 

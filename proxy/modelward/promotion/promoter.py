@@ -48,7 +48,7 @@ GOES_ON = "goes on by itself"
 
 
 class Promoter:
-    """Owns the state file in `folder`. Use `resume` before anything is served, then run `watch`."""
+    """Owns the state file in `folder`. Use `load` and `resume` before anything is served, then run `watch`."""
 
     def __init__(self, server: PromotedServer, folder: Path, clock: Callable[[], float] = time.time) -> None:
         """clock: seconds since 1970."""
@@ -56,7 +56,7 @@ class Promoter:
         self._clock = clock
         self._standing = Standing(server, lambda: self.state, lambda: self.shares)
         self.held, self.models = self._standing.held, self._standing.models
-        self.fleet: Fleet = Alone()  # set before `resume`
+        self.fleet: Fleet = Alone()  # set between `load` and `resume`
         self._judge = Judge(server, clock, lambda *step: self.fleet.merged(*step))  # noqa: PLW0108 - it is set later
         self._baseline = Baseline(server, clock)
         self._unanswered = Unanswered(server, clock)
@@ -70,17 +70,19 @@ class Promoter:
         self.ended: Counter[tuple[str, str, str]] = Counter()
         """Promotions since the start, by model, outcome ("done", "rolled_back"), and of those the bound or "asked"."""
 
-    def resume(self, there: Callable[[], Mapping[str, tuple[str, ...]]] = dict) -> None:
-        """Goes on with what the file says. there: versions by model. Where the state is lost, of a model without
-        `versions:` the one before the newest answers, for the newest may have been taken back; where new versions wait
-        for a promotion, the oldest.
-
-        Raises ProblemsFound.
-        """
+    def load(self) -> None:
+        """Before what a fleet knows comes upon it. Raises ProblemsFound."""
         self.state = self.store.load()
+
+    def resume(self, there: Callable[[], Mapping[str, tuple[str, ...]]] = dict) -> None:
+        """Goes on with what was loaded. there: versions by model. Where the state is lost, of a model without
+        `versions:` that no fleet knows the one before the newest answers, for the newest may have been taken back;
+        where new versions wait for a promotion, the oldest.
+        """
         listed, config = there(), self._server.config
         if self.store.lost:
-            older = when_lost(self._server, listed)
+            unknown = {model: versions for model, versions in listed.items() if model not in self.state.promotions}
+            older = when_lost(self._server, unknown)
             words = ", ".join(f"{model} by version {version}" for model, version in sorted(older.items()))
             log.error("what was promoted is not known; answered now: %s", words or "as versions: says")
             event = Event(at=self._clock(), what="state lost", actor=ITSELF, why=words[:LONGEST_REASON])

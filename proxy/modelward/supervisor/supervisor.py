@@ -161,6 +161,7 @@ class Supervisor:
         self._phase.progress = progress
         self.proposals.load()
         await self._recording.start(self.config, self.proposals.outcome)
+        self._promoter.load()
         await self.fleet.start(self.proposals.join)
         self._promoter.resume(lambda: listed(self.config.repository))
         self._tasks.spawn(self._notifier.beat())

@@ -25,6 +25,7 @@ class One:
         self.promoter.fleet = self.member
 
     async def begin(self) -> One:
+        self.promoter.load()
         await self.member.start()
         self.promoter.resume()
         self.member.serves = True

@@ -68,6 +68,7 @@ class Served:
 
     def promoter(self, folder: Path) -> Promoter:
         promoter = Promoter(self, folder, lambda: self.now)
+        promoter.load()
         promoter.resume()
         return promoter
 

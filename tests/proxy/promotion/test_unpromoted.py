@@ -41,6 +41,7 @@ def restarted(served: Served, folder: Path, there: Mapping[str, tuple[str, ...]]
     """At its start nothing is served yet."""
     promoter = Promoter(served, folder, lambda: served.now)
     held, served.held = served.held, {}
+    promoter.load()
     promoter.resume(lambda: there)
     served.held = held
     return promoter
@@ -136,6 +137,7 @@ async def test_where_the_state_is_lost_the_version_before_the_newest_answers_unt
         (tmp_path / name).write_text("{")
     for _ in range(2):  # and after another restart
         again = Promoter(served, tmp_path, lambda: served.now)
+        again.load()
         again.resume(lambda: {"m": ("2", "3")})
         assert again.shares == {"m": {"2": 1}}
     await again.promote(Wanted("m", "3", (100,)))
