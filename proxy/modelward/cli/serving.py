@@ -12,7 +12,7 @@ from contextlib import nullcontext, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from modelward.admin.operator import NotNow
 from modelward.admin.recorded import Recorded
@@ -24,7 +24,7 @@ from modelward.config import triton
 from modelward.config.log import LogSettings
 from modelward.config.named_files import read_at_reloads
 from modelward.config.outer_state import state_of_arguments
-from modelward.config.reading import Reading
+from modelward.config.reading import Reading, is_unread
 from modelward.config.schema import Config
 from modelward.config.sources import unread
 from modelward.models import reader_process
@@ -45,6 +45,8 @@ from modelward.telemetry import logs
 from modelward.tunables import MALLOC_TUNABLES
 
 log = logging.getLogger("modelward.serve")
+
+T = TypeVar("T")
 
 
 def run(arguments: argparse.Namespace, reading: Reading, reader: reader_process.Forked | None) -> int:
@@ -100,13 +102,14 @@ async def serve(supervisor: Supervisor, file: Path | None = None, reader: reader
     signalled = asyncio.Event()
     asked = Tasks()
 
-    async def ask(what: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    async def ask(what: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
         try:
-            await what()
+            return await what()
         except NotNow as why:
             log.warning("%s", why)
         except Exception:
             log.exception("this failed by a defect of Modelward, and what was served before goes on")
+        return None
 
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(Mishaps())
@@ -120,9 +123,10 @@ async def serve(supervisor: Supervisor, file: Path | None = None, reader: reader
         loop.add_signal_handler(signal.SIGHUP, lambda: asked.spawn(ask(reload)))
         started = asyncio.Event()
 
-        async def follow() -> None:
+        async def follow() -> bool:
             await started.wait()  # what changes while the first workers load is served when they are ready
-            await ask(supervisor.reload)
+            outcome = await ask(supervisor.reload)
+            return outcome is None or not is_unread(outcome.problems)
 
         def progress(what: str) -> None:
             if status is not None:

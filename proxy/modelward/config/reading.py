@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from modelward.config.schema import Config
 
 BOUNDS = Bounds(seconds=60.0)
+UNREAD = "the configuration cannot be read"
 HOW = "Start it again; with less in the configuration, or more memory, where that is what it lacks"
 
 
@@ -35,6 +36,11 @@ class Read:
     texts: Mapping[str, bytes]
     places: Mapping[str, Path]
     records: list[LogRecord] = field(default_factory=list)
+
+
+def is_unread(problems: Iterable[Problem]) -> bool:
+    """Whether the process that reads it has ended before it could say anything: the next one may."""
+    return any(each.what == UNREAD for each in problems)
 
 
 class Reading:
@@ -62,7 +68,7 @@ class Reading:
             ImportError,
         ) as ended:  # as the interpreter tells a want of memory
             told = str(ended) if isinstance(ended, ChildEnded) else f"{type(ended).__name__} was raised"
-            what, why = "the configuration cannot be read", f"the process that reads it: {told}"
+            what, why = UNREAD, f"the process that reads it: {told}"
             raise ProblemsFound([Problem(what, str(self._arguments.config or "command line"), why, HOW)]) from None
         for record in read.records:
             logging.getLogger(record.name).handle(record)

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
+from math import inf
 from pathlib import Path
 
 from modelward.bounded_file import read_regular
@@ -29,7 +30,11 @@ MOST_ENTRIES = 10_000  # of one model's folder; changes in what exceeds them are
 REPEAT_SECONDS = 60.0  # between two lines about looks that fail
 GONE_SECONDS = 5.0  # without a file, or with something in its place that is none, until that is told
 
-Changed = Callable[[], Awaitable[None]]
+RETRIES = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""Seconds until a change that could not be read is tried again: its reader may have been killed for want of memory."""
+
+Changed = Callable[[], Awaitable[bool]]
+"""Whether what has changed could be read."""
 State = object  # compared with ==; None where what is followed cannot be read
 Entries = dict[str, tuple[int, ...]]
 
@@ -65,7 +70,7 @@ async def _follow(
     loop = asyncio.get_running_loop()
     latest = known
     since: float | None = None  # when the first change after `known` was seen
-    quiet_until, gone = 0.0, Gone(what, failed)
+    quiet_until, gone, retry = 0.0, Gone(what, failed), Retry(what)
     pause = LOOK_SECONDS
     while True:
         await asyncio.sleep(pause)
@@ -76,11 +81,13 @@ async def _follow(
             gone.look(loop.time(), is_there=found is not None)
             if found is None or found == known:
                 since = None
+                if retry.is_due(began):
+                    retry.take(await changed(), loop.time())
             else:
                 since = began if since is None else since
                 if found == latest or began - since >= LATEST_SECONDS:
-                    known, since = found, None
-                    await changed()
+                    known, since, retry = found, None, Retry(what)
+                    retry.take(await changed(), loop.time())
             latest = found
         except Exception as error:
             failed()
@@ -89,6 +96,36 @@ async def _follow(
                 refused = refused_thread(error)
                 text = "a change of the %s was not followed: %s; SIGHUP reloads"
                 log.error(text, what, refused or error, exc_info=not refused)
+
+
+class Retry:
+    """Of one change that could not be read, so many times as RETRIES says."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._pauses = iter(RETRIES)
+        self._due = inf
+        self._is_told = False
+
+    def is_due(self, now: float) -> bool:
+        """Once for each pause. now: seconds of any clock."""
+        if now < self._due:
+            return False
+        self._due = inf
+        return True
+
+    def take(self, was_read: bool, now: float) -> None:
+        """What came of it."""
+        if was_read:
+            return
+        if (pause := next(self._pauses, None)) is None:
+            log.error("a change of the %s was not followed: it could not be read; SIGHUP reloads", self._what)
+            return
+        self._due = now + pause
+        if not self._is_told:
+            self._is_told = True
+            text = "a change of the %s could not be read: it is tried again, up to %d times in %g s"
+            log.warning(text, self._what, len(RETRIES), sum(RETRIES))
 
 
 class Gone:

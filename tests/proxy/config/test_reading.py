@@ -54,6 +54,7 @@ def test_problems_are_told_with_the_texts_that_have_them(tmp_path: Path) -> None
         Reading(arguments("--config", str(file))).load(files, False)
     assert [problem.where for problem in found.value.problems] == [f"{file}:2", f"{file}:1"]
     assert files.texts == {MAIN: b"worker: 2\nwatch: 7\n"}
+    assert not reading.is_unread(found.value.problems), "another process would find the same"
 
 
 def test_a_command_line_that_means_nothing_is_wrong_usage(tmp_path: Path) -> None:
@@ -74,3 +75,4 @@ def test_a_child_that_gets_too_little_memory_is_a_problem(
     (problem,) = found.value.problems
     assert (problem.what, problem.where) == ("the configuration cannot be read", str(file))
     assert problem.why.startswith("the process that reads it: ")
+    assert reading.is_unread(found.value.problems)

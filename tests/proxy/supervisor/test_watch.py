@@ -25,22 +25,24 @@ def followed(
     steps: Steps,
     *,
     fails: int = 0,
+    unread: int = 0,
     named: Callable[[], Iterable[Path]] = tuple,
 ) -> int:
-    """Takes `steps` while files are watched; each reload is one item of the queue. The first `fails` of them raise.
-    Returns how many failures were counted."""
+    """Takes `steps` while files are watched; each reload is one item of the queue. The first `fails` of them raise, the
+    first `unread` could not be read. Returns how many failures were counted."""
 
     async def run() -> int:
         calls: asyncio.Queue[None] = asyncio.Queue()
         count = 0
         failures: list[int] = []
 
-        async def changed() -> None:
+        async def changed() -> bool:
             nonlocal count
             count += 1
             calls.put_nowait(None)
             if count <= fails:
                 raise RuntimeError("the reload failed")
+            return count > unread
 
         task = asyncio.create_task(watch(config, lambda: repository, changed, lambda: failures.append(1), named))
         await asyncio.sleep(0)
@@ -144,6 +146,45 @@ def test_a_reload_that_raises_does_not_end_the_watch(tmp_path: Path, caplog: pyt
 
     assert followed(config, None, steps, fails=2) == 2
     assert len(caplog.records) == 1, "one line a minute"
+
+
+def test_a_change_that_could_not_be_read_is_tried_again_and_that_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(watching, "RETRIES", (0.01, 0.01, 0.01))
+    config = tmp_path / "config.yaml"
+    config.write_text("one")
+
+    async def steps(calls: asyncio.Queue[None]) -> None:
+        config.write_text("two")
+        for _ in range(3):
+            await reloaded(calls)
+        config.write_text("three")  # only this asks once more
+        await reloaded(calls)
+
+    assert followed(config, None, steps, unread=2) == 0
+    assert caplog.messages == [
+        "a change of the configuration could not be read: it is tried again, up to 3 times in 0.03 s"
+    ]
+
+
+def test_a_change_that_can_never_be_read_is_given_up_and_another_one_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(watching, "RETRIES", (0.01, 0.01))
+    config = tmp_path / "config.yaml"
+    config.write_text("one")
+
+    async def steps(calls: asyncio.Queue[None]) -> None:
+        config.write_text("two")
+        for _ in range(3):
+            await reloaded(calls)
+        config.write_text("three")
+        await reloaded(calls)
+
+    followed(config, None, steps, unread=3)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
+    assert "SIGHUP reloads" in caplog.messages[-1]
 
 
 def test_an_endless_folder_is_looked_at_up_to_a_bound_and_hides_no_other_model(
