@@ -10,6 +10,7 @@ from msgspec import field, structs
 
 from modelward.fleet.store import LARGEST_DOCUMENT, Document
 from modelward.promotion import epochs
+from modelward.promotion import fault as faults
 from modelward.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, State, Versions
 from modelward.records import Struct, read, written
 
@@ -18,10 +19,7 @@ MODEL = "model/"
 MOST_VERSIONS = 256
 LONGEST_NAME = 256
 MOST_ELSEWHERE = 16
-MOST_STEPS = 100
-LARGEST_PROPOSAL = 1 << 53
-LARGEST_WEIGHT = 1_000_000_000
-LARGEST_TIME = float(1 << 33)  # in the year 2242
+LARGEST_TIME, MOST_STEPS = faults.LARGEST_TIME, faults.MOST_STEPS
 
 
 class Malformed(ValueError):
@@ -77,23 +75,18 @@ def _fault(record: Record) -> str:
     if promotion is not None:
         if event is None:
             return "the promotion has no event"
-        if not 0 <= promotion.step < len(promotion.steps) <= MOST_STEPS or not all(
-            0 < step <= 100 for step in promotion.steps
-        ):
-            return "the promotion has no such step"
+        if fault := faults.fault_of(promotion):
+            return fault
         if not (epochs.is_epoch(promotion.began) and epochs.is_epoch(promotion.epoch)) or (
             epochs.ahead(promotion.began, promotion.epoch)
         ):
             return "the promotion has no such epoch"
-        weights = [*promotion.before.values(), *(promotion.configured or {}).values()]
-        if not all(0 <= weight <= LARGEST_WEIGHT for weight in weights) or not 0 <= promotion.since <= LARGEST_TIME:
-            return "a number of the promotion is out of range"
-        if not 0 <= promotion.proposal <= LARGEST_PROPOSAL or not promotion.version:
-            return "the promotion is of nothing"
         names += [promotion.version, *promotion.before, *promotion.digests, *promotion.digests.values()]
         names += [*(promotion.configured or {}), *promotion.without, promotion.on]
     if event is not None:
-        if not 0 <= event.at <= LARGEST_TIME or len(event.why) > 2 * LONGEST_REASON:
+        if fault := faults.fault_of_event(event):
+            return fault
+        if len(event.why) > 2 * LONGEST_REASON:
             return "the event is out of range"
         names += [event.what, event.actor, event.model, event.version]
     if len(names) > 8 * MOST_VERSIONS or any(len(name) > LONGEST_NAME or not name.isprintable() for name in names):

@@ -18,6 +18,7 @@ from msgspec import structs
 from modelward.atomic_file import replace_file
 from modelward.bounded_file import read_regular
 from modelward.problem import Problem, ProblemsFound
+from modelward.promotion.fault import fault_of_state
 from modelward.promotion.state import State
 from modelward.records import read, written
 
@@ -150,6 +151,8 @@ class Store:
         try:
             text = read_regular(file, LARGEST_FILE)
             state = read(State, text)
+            if fault := fault_of_state(state):
+                return None, _no_state(file, fault)
             self.size = len(text)
             return state, None
         except (FileNotFoundError, NotADirectoryError):

@@ -11,6 +11,7 @@ from msgspec import structs
 from modelward.problem import ProblemsFound
 from modelward.promotion.state import LONGEST_REASON, MOST_EVENTS, State
 from modelward.promotion.store import BROKEN, COPY, FILE, LARGEST_FILE, Store, unwritable
+from modelward.records import written
 from tests.proxy.promotion.test_state import BEGUN, STEPPING
 
 WRITTEN = State().with_promotion("m", STEPPING, BEGUN)
@@ -78,6 +79,40 @@ def test_a_file_that_is_broken_or_gone_is_taken_from_its_copy_and_that_is_said(
     assert (tmp_path / BROKEN).exists() == (text is not None)
     assert Store(tmp_path).load() == WRITTEN
     assert caplog.text.count("taken from the copy") == 1, "it was mended"
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"step": 7},
+        {"step": -1},
+        {"steps": ()},
+        {"steps": (2**70,)},
+        {"steps": (-50,)},
+        {"before": {"1": -5}},
+        {"configured": {"1": -5}},
+        {"since": 1e300},
+        {"proposal": -1},
+        {"version": ""},
+        {"epoch": 2**64},
+    ],
+)
+def test_a_file_that_makes_no_sense_is_taken_from_its_copy_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, nonsense: dict[str, object]
+) -> None:
+    Store(tmp_path).save(WRITTEN)
+    wrong = structs.replace(WRITTEN, promotions={"m": structs.replace(STEPPING, **nonsense)})
+    (tmp_path / FILE).write_bytes(written(wrong))
+    assert Store(tmp_path).load() == WRITTEN
+    assert "at `$.promotions['m']`" in caplog.text
+    assert "taken from the copy" in caplog.text
+
+
+def test_an_event_that_makes_no_sense_is_told_by_its_place(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    wrong = structs.replace(WRITTEN, events=(BEGUN, structs.replace(BEGUN, at=-1.0)))
+    (tmp_path / FILE).write_bytes(written(wrong))
+    assert Store(tmp_path).load() == State()
+    assert "the event is out of range - at `$.events[1]`" in caplog.text
 
 
 @pytest.mark.parametrize("text", BROKEN_TEXTS)
