@@ -6,7 +6,7 @@ with the promotions that are under way here, and not with what the store holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -21,17 +21,21 @@ from modelward.shadow.pairs import Pairs
 RECENT_SECONDS = 3.0
 """Of an older word the last seconds are none any more, and a canary that failed then may not fail now."""
 
+LATEST_SECONDS = 15.0
+"""Of an older answer the leader makes no step: twice what a fleet of hundreds takes on a busy machine, and more."""
+
 Step = tuple[str, int, int]
 """Of a promotion: version, the epoch at which it began, index of the step."""
 PAST = int(RECENT_SECONDS) + 1
 
 
 class Gathered(Struct):
-    """at: monotonic seconds at which the others were asked. steps: of models in the step that this server is at, by the
-    whole seconds since it was said, older ones all at PAST; with the age of the youngest. bad: servers whose word could
-    not be read, and why."""
+    """at: monotonic seconds at which the others were asked. asked: the step of each model that this server was at.
+    steps: of models in that step, by the whole seconds since it was said, older ones all at PAST; with the age of the
+    youngest. bad: servers whose word could not be read, and why."""
 
     at: float = 0.0
+    asked: Mapping[str, Step] = field(default_factory=dict)
     steps: dict[str, tuple[Step, dict[int, tuple[float, Sides]]]] = field(default_factory=dict)
     pairs: dict[Key, Pairs] = field(default_factory=dict)
     bad: list[str] = field(default_factory=list)
@@ -52,6 +56,10 @@ class Gathered(Struct):
         pairs = self.pairs.get(key)
         return [pairs] if pairs is not None and pairs.files == files and now - self.at <= KEPT_SECONDS else []
 
+    def knows(self, model: str, promotion: Promotion, now: float) -> bool:
+        """Whether the others were asked of this step lately. Before, what this server has counted itself is no sum."""
+        return self.asked.get(model) == step_of(promotion) and now - self.at <= LATEST_SECONDS
+
     def _hear(self, age: float, heard: Heard, steps: Mapping[str, Step], pairs: Mapping[Key, Pairs]) -> None:
         for model, (of, seen) in heard.steps.items():
             if step_of(of) == steps[model]:
@@ -70,12 +78,19 @@ def step_of(each: Promotion | OfStep) -> Step:
 
 
 def gathered(
-    told: Mapping[str, Told], promotions: Mapping[str, Promotion], pairs: Mapping[Key, Pairs], at: float
+    told: Mapping[str, Told],
+    promotions: Mapping[str, Promotion],
+    pairs: Mapping[Key, Pairs],
+    at: float,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> Gathered:
-    """told: by server. promotions, pairs: what this server counts. Takes some milliseconds for each server: for a
-    thread."""
-    found, steps = Gathered(at), {model: step_of(each) for model, each in promotions.items()}
+    """told: by server. promotions, pairs: what this server counts. is_over: whether no more is wanted. Takes some
+    milliseconds for each server: for a thread."""
+    steps = {model: step_of(each) for model, each in promotions.items()}
+    found = Gathered(at, steps)
     for replica, each in told.items():
+        if is_over():
+            break
         try:
             found._hear(each.age, decoded(each.data, steps, pairs), steps, pairs)
         except Malformed as error:

@@ -21,7 +21,7 @@ from msgspec import structs
 from modelward.config.fleet import Fleet
 from modelward.config.units import SECOND
 from modelward.fleet import evidence, key
-from modelward.fleet.gathered import Gathered, gathered
+from modelward.fleet.gathering import Gathering
 from modelward.fleet.namesake import Namesake
 from modelward.fleet.note import Note
 from modelward.fleet.note import encoded as note_of
@@ -92,7 +92,7 @@ class Member:
         self._documents: dict[str, Document] = {}
         self._records, self._models, self._listed = Records(), frozenset[str](), frozenset(listed)
         self._own: set[str] = set()  # models that were taken back here, until the others know
-        self._others = Gathered(-inf)
+        self.gathering = Gathering(self.replica, lambda: self.store, self._tell_bad)
         self._pairs: Mapping[evidence.Key, Pairs] = {}
         self._paired = -inf
         self._heard = -inf  # monotonic seconds, as all of these
@@ -115,6 +115,9 @@ class Member:
         """Not once the lease may be another's."""
         return bool(self.up) and self.leader == self.identity and time.monotonic() - self._heard < LEASE_SECONDS
 
+    def may_advance(self, model: str, promotion: Promotion) -> bool:
+        return self.leads and self.gathering.others.knows(model, promotion, time.monotonic())
+
     @property
     def judge(self) -> str:
         is_here = not self.up or self.leader == self.identity or time.monotonic() - self._heard > LEASE_SECONDS
@@ -130,16 +133,18 @@ class Member:
         return state
 
     def merged(self, model: str, promotion: Promotion, own: Sides) -> Sides:
-        return self._others.added(model, promotion, own, time.monotonic())
+        return self.gathering.others.added(model, promotion, own, time.monotonic())
 
     def others(self, key: evidence.Key, files: str) -> list[Pairs]:
         """What other servers have counted of a shadow with these files."""
-        return self._others.of_shadow(key, files, time.monotonic())
+        return self.gathering.others.of_shadow(key, files, time.monotonic())
 
     async def gather(self) -> None:
-        if self.up and not self.leads:
+        counted, now = self._promotions.counted(), time.monotonic()
+        knows = all(self.gathering.others.knows(model, of, now) for model, (of, _) in counted.items())
+        if self.up and not (self.leads and knows):
             with suppress(StoreError):
-                await self._gather(self._promotions.counted())
+                await self.gathering.gather(counted, self._pairs)
 
     async def agreed(self, model: str, after: Promotion, event: Event, state: State) -> Promotion:
         if not self.up:
@@ -192,6 +197,7 @@ class Member:
 
     async def stop(self) -> None:
         """The others need not wait until this server is forgotten."""
+        self.gathering.stop()
         async with self.speaking:
             if self.up:
                 with suppress(StoreError):
@@ -297,7 +303,7 @@ class Member:
             self._revision = seen.revision
         self._read(again=seen.documents is not None)
         if counted and self.leader == self.identity:
-            await self._gather(counted)
+            self.gathering.begin(counted, self._pairs)
 
     def _known(self) -> frozenset[str]:
         return self._listed.union(self._promotions.models())
@@ -317,14 +323,9 @@ class Member:
         document = self._documents.get(MODEL + model)
         return GROWS * len(document.data) if document is not None else 0
 
-    async def _gather(self, counted: Mapping[str, tuple[Promotion, Sides]]) -> None:
-        told = {replica: each for replica, each in (await self.store.evidence()).items() if replica != self.replica}
-        promotions, at = {model: promotion for model, (promotion, _) in counted.items()}, time.monotonic()
-        loop = asyncio.get_running_loop()
-        self._others = await loop.run_in_executor(None, gathered, told, promotions, self._pairs, at)
-        for each in self._others.bad:
-            self.counts["malformed"] += 1
-            self._say("evidence", logging.ERROR, "what a server has counted cannot be read: %s", each)
+    def _tell_bad(self, why: str) -> None:
+        self.counts["malformed"] += 1
+        self._say("evidence", logging.ERROR, "what a server has counted cannot be read: %s", why)
 
     async def _reconcile(self) -> None:
         """The newer of both sides is obeyed here and stands in the store."""

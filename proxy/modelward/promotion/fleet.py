@@ -29,6 +29,9 @@ class Fleet(Protocol):
     def alone(self) -> bool:
         """Whether there are no other servers."""
 
+    def may_advance(self, model: str, promotion: Promotion) -> bool:
+        """Whether this server ends steps, and knows what the others have counted in this one."""
+
     def joined(self, state: State) -> State:
         """With what the fleet has done since this server last heard of it."""
 
@@ -51,6 +54,9 @@ class Alone:
 
     leads = alone = True
     replica = judge = ""
+
+    def may_advance(self, model: str, promotion: Promotion) -> bool:
+        return True
 
     def joined(self, state: State) -> State:
         return state

@@ -265,7 +265,8 @@ class Promoter:
             return
         open_ = undecided(self._judge.findings(model, promotion))
         self._judge.remember(model, now)
-        if open_ or not self.fleet.leads or self._clock() - promotion.since < self._settings(model).hold / SECOND:
+        held = self._clock() - promotion.since >= self._settings(model).hold / SECOND
+        if open_ or not held or not self.fleet.may_advance(model, promotion):
             return
         if promotion.step + 1 == len(promotion.steps):
             await self._finish(model, promotion, ITSELF, "every bound is kept")

@@ -52,6 +52,7 @@ async def rounds(*servers: One, count: int = 1, looks: bool = False) -> None:
     for _ in range(count):
         for each in servers:
             await each.member.start()
+            await each.member.gathering.settled()
         for each in servers if looks else ():
             await each.promoter.look()
     for each in servers if looks else ():
