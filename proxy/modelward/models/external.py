@@ -15,35 +15,34 @@ from modelward.repository.files import LARGEST_MODEL, Read, read_hashed
 
 
 def beside(model: Any) -> list[str]:
-    """Where the model says that its external data lies, as it says it."""
-    found = {
-        entry.value: None
-        for tensor in tensors_of(model)
-        if tensor.data_location == TensorProto.EXTERNAL
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    return list(found)
+    """Where the model says that its external data lies, as it says it; of several spellings of a file the first."""
+    found: dict[Path, str] = {}
+    for tensor in tensors_of(model):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            location = _entries(tensor).get("location", "")
+            found.setdefault(Path(location), location)
+    return list(found.values())
 
 
 def embed(model: Any, folder: Path, read: Read = read_hashed) -> dict[str, str]:
     """Moves all external data into `model`; `folder` is the canonical folder that it may come from.
 
-    Returns SHA-256 (hexadecimal) by location, empty where the model is complete in itself. Raises ProblemsFound for a
-    location outside the folder, a file that `read` refuses, a range beyond it, or over 2 GiB in all.
+    Returns SHA-256 (hexadecimal) by location, as `beside` gives them, empty where the model is complete in itself. Each
+    file is read once, however many spellings its location has. Raises ProblemsFound for a location outside the folder,
+    a file that `read` refuses, a range beyond it, or over 2 GiB in all.
     """
-    files: dict[str, bytes] = {}
+    files: dict[Path, bytes] = {}
     hashes: dict[str, str] = {}
     embedded = 0
     for tensor in tensors_of(model):
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
-        entries = {entry.key: entry.value for entry in tensor.external_data}
+        entries = _entries(tensor)
         location = entries.get("location", "")
-        if location not in files:
+        if (path := Path(location)) not in files:
             left = LARGEST_MODEL - sum(map(len, files.values()))
-            files[location], hashes[location] = read(folder, _inside(folder, location), left)
-        data = _range(files[location], entries, folder / location)
+            files[path], hashes[location] = read(folder, _inside(folder, location), left)
+        data = _range(files[path], entries, folder / location)
         embedded += len(data)
         if embedded > LARGEST_MODEL:
             raise ProblemsFound([too_large(str(folder / location))])
@@ -51,6 +50,10 @@ def embed(model: Any, folder: Path, read: Read = read_hashed) -> dict[str, str]:
         tensor.ClearField("external_data")
         tensor.ClearField("data_location")
     return hashes
+
+
+def _entries(tensor: Any) -> dict[str, str]:
+    return {entry.key: entry.value for entry in tensor.external_data}
 
 
 def too_large(where: str) -> Problem:

@@ -1,6 +1,7 @@
 """One model file, checked: its bytes for ONNX Runtime, its hash and its signature. Nothing is executed."""
 
 import hashlib
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,21 @@ def _no_model(where: str, data: bytes) -> Problem:
         return Problem("this is no ONNX model", where, why, how)
     if is_sealed(data):
         return Problem("the file is sealed", where, how="Do it before the version is sealed, or unseal it first")
+    if bound := _scarce_memory():
+        what, why = (
+            "this is no ONNX model, or one that takes too much memory to be read",
+            f"it may take {bound >> 20} MiB",
+        )
+        return Problem(what, where, why, "Export the model again, or give the container more memory")
     return Problem("this is no ONNX model", where, how="Export the model again")
+
+
+def _scarce_memory() -> int:
+    """What this process may write to where a parser that takes ever larger pieces may have met that; else 0. protobuf
+    tells both in the same words."""
+    bound, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    return bound if bound != resource.RLIM_INFINITY and 2 * most >= bound else 0
 
 
 def _check_versions(model: Any, where: str) -> list[Problem]:

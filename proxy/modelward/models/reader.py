@@ -19,6 +19,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from modelward import container_memory
 from modelward.child import ending, environment
 from modelward.fingerprint import fingerprint
 from modelward.integrity.version_files import VersionFiles
@@ -33,8 +34,9 @@ from modelward.repository.scan import Version
 START_SECONDS = 10.0  # until it has imported what it needs, beside what a file may take
 GONE_SECONDS = 1.0  # until the kernel tells how it has ended
 COMMAND = (sys.executable, "-P", "-m", "modelward.models")
+SCARCE = 2 << 30  # bytes: what checking a file may take where nothing bounds it
 MOST_FILES = 1 << 16  # that a model may name
-HOW = "Look into the model, or export it again; raise load_timeout if it is only large"
+HOW = "Look into the model, or export it again; if it is only large, raise load_timeout, or give more memory"
 
 log = logging.getLogger("modelward.models")
 
@@ -49,6 +51,8 @@ class Reader:
         self._wire = None if given is None else Wire(given)
         self._has_greeted = self._is_asked = False
         self._seconds = START_SECONDS
+        self._kills = 0
+        self._room: int | None = None  # as modelward.container_memory told them when it was asked
 
     @contextmanager
     def reading(self, seconds: float) -> Iterator[Load]:
@@ -96,6 +100,7 @@ class Reader:
         """What it answers in the end; until then it is given the files that it wants."""
         wire = self._greeted()
         self._is_asked = True
+        self._kills, self._room = container_memory.kills(), container_memory.room()
         self._tell(wire, asked, data)
         for _ in range(MOST_FILES):
             answer, changed = wire.receive()
@@ -169,7 +174,17 @@ class Reader:
             wire.close()
         if isinstance(error, Late) or code == -signal.SIGALRM:
             return f"it took longer than {self._seconds:g} s"
-        return str(error or "") if code is None else ending(code)
+        why = str(error or "") if code is None else ending(code)
+        return why + self._want_of_memory() if isinstance(error, Gone) else why
+
+    def _want_of_memory(self) -> str:
+        """In words, as far as it shows: how one that was given has ended, which is no child of this process, only the
+        kernel's count tells."""
+        if container_memory.kills() > self._kills:
+            return ", and the kernel has killed a process for want of memory"
+        if self._room is not None and self._room < SCARCE:
+            return f", where the container had {self._room >> 20} MiB of memory left"
+        return ""
 
 
 def _log_again(answer: Facts) -> None:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from modelward import container_memory
 from modelward.child import threads
 from modelward.defect import as_problem
 from modelward.fingerprint import Fingerprint
@@ -27,6 +28,8 @@ from modelward.undumpable import make_undumpable
 
 MEMORY = 2 << 30  # bytes that it may write to, beside these copies of what it was given
 COPIES = 6
+ROOM = 0.75  # of what the container has left, where that is less: others go on in it meanwhile
+HOW = "Use a smaller model, or give the container more memory where it has less than the model needs"
 MOST_LOGGED = 64  # lines for one file
 LONGEST_LINE = 4096
 
@@ -139,7 +142,7 @@ class _Checking:
         self._wire = wire
         self._asked = asked
         self._data = data
-        self._given = 0
+        self._given = self._most = 0
         self._allow(data)
 
     def answer(self) -> tuple[Facts, bytes]:
@@ -160,8 +163,8 @@ class _Checking:
             content = self._data, self._asked["sha256"]
             return check(root, file, content, seen, self._read, scan=self._asked["scan"])
         except MemoryError:
-            what, how = "the model takes too much memory to be checked", "Use a smaller model"
-            raise ProblemsFound([Problem(what, str(file), how=how)]) from None
+            what, why = "the model takes too much memory to be checked", f"it may take {self._most >> 20} MiB here"
+            raise ProblemsFound([Problem(what, str(file), why, HOW)]) from None
 
     def _read(self, root: Path, path: Path, largest: int) -> tuple[bytes, str]:
         """The one that asks knows whether the file is the one that was signed, and how to unseal it."""
@@ -179,8 +182,15 @@ class _Checking:
         self._given += len(data)
         if "libasan" not in os.environ.get("LD_PRELOAD", ""):  # whose own tables count as data, and are terabytes
             most, (_, hard) = MEMORY + COPIES * self._given, resource.getrlimit(resource.RLIMIT_DATA)
-            most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-            resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+            if (room := container_memory.room()) is not None:
+                most = min(most, _own() + int(ROOM * room))
+            self._most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            resource.setrlimit(resource.RLIMIT_DATA, (self._most, hard))
+
+
+def _own() -> int:
+    """Bytes of this process that count as data."""
+    return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
 
 
 class _Lines(logging.Handler):

@@ -15,6 +15,7 @@ from modelward.models.artifact import Artifact
 from modelward.models.model_file import NEWEST_IR, NEWEST_OPSET, load_artifact
 from modelward.models.operators import MOST_NODES
 from modelward.problem import ProblemsFound
+from modelward.repository.files import read_hashed
 from modelward.tensors import HIGHEST_RANK, MOST_TENSORS, TensorSpec
 from tests import models
 
@@ -302,6 +303,31 @@ def test_other_weights_beside_the_same_model_are_another_hash(tmp_path: Path) ->
     before = load(tmp_path, content).sha256
     (tmp_path / "weights.bin").write_bytes(bytes(16))
     assert load(tmp_path, content).sha256 != before
+
+
+def test_a_file_is_read_once_however_its_location_is_spelled(tmp_path: Path) -> None:
+    model = onnx.load_model_from_string(models.external_data(tmp_path))
+    for dots in range(1, 4):
+        again = model.graph.initializer.add()
+        again.CopyFrom(model.graph.initializer[0])
+        again.name = f"weights{dots}"
+        again.external_data[0].value = "./" * dots + "weights.bin"
+    read: list[Path] = []
+
+    def counted(folder: Path, path: Path, largest: int) -> tuple[bytes, str]:
+        read.append(path)
+        return read_hashed(folder, path, largest)
+
+    assert external.beside(model) == ["weights.bin"]
+    assert list(external.embed(model, tmp_path, counted)) == ["weights.bin"]
+    assert read == [tmp_path / "weights.bin"]
+    assert len({each.raw_data for each in model.graph.initializer}) == 1
+
+
+def test_what_may_have_met_its_bound_of_memory_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "memory" not in refusal(tmp_path, b"no model")
+    monkeypatch.setattr("resource.getrlimit", lambda kind: (1 << 20, -1))
+    assert "or one that takes too much memory to be read" in refusal(tmp_path, b"no model")
 
 
 def test_external_data_is_found_beside_a_model_that_is_reached_by_a_link(tmp_path: Path) -> None:

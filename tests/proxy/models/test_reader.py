@@ -17,6 +17,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from modelward import container_memory
 from modelward.config.load import load
 from modelward.integrity.version_files import VersionFiles
 from modelward.models import reader, reading
@@ -43,6 +44,8 @@ def other(root, file, content, *given, **named):
         os.abort()
     if b"greedy" in content[0]:
         bytes(1 << 45)
+    if b"large" in content[0]:
+        bytes(256 << 20)
     if b"faulty" in content[0]:
         raise RecursionError
     while b"endless" in content[0]:
@@ -139,11 +142,42 @@ def test_a_file_that_it_dies_of_is_refused_and_the_next_ones_are_read_by_another
     assert [model.name for model in found.models] == ["0-sound", "4-sound"]
     deadly, greedy, faulty = found.problems
     assert "gives no answer" in deadly.what
-    assert deadly.why == "it was killed by SIGABRT"
+    assert deadly.why.startswith("it was killed by SIGABRT")
     assert "/1-deadly/1/model.onnx" in deadly.where
     assert deadly.how
     assert "too much memory" in greedy.what
     assert "RecursionError was raised" in faulty.why
+
+
+def test_it_takes_no_more_memory_than_the_container_has_left(tmp_path: Path) -> None:
+    scarce = "from modelward import container_memory\ncontainer_memory.room = lambda: 128 << 20\n"
+    names = {"large": marked("large"), "sound": marked("sound")}
+    folder = models.repository(tmp_path, names)
+    found = inventory(folder, Reader(command=(*COMMAND[:2], scarce + COMMAND[2])))
+    assert [model.name for model in found.models] == ["sound"]
+    (large,) = found.problems
+    assert large.what == "the model takes too much memory to be checked"
+    assert large.why.startswith("it may take ")
+    assert "give the container more memory" in large.how
+    assert [model.name for model in inventory(folder, Reader(command=COMMAND)).models] == ["large", "sound"]
+
+
+def test_one_that_the_kernel_has_killed_for_want_of_memory_is_told_so(
+    tmp_path: Path, other: Other, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other.channel.shutdown(socket.SHUT_WR)
+    kills = iter((4, 5))
+    monkeypatch.setattr(container_memory, "kills", lambda: next(kills))
+    assert "it has ended, and the kernel has killed a process for want of memory" in answered(tmp_path, other)
+
+
+def test_one_that_ends_where_memory_is_scarce_is_told_how_much_there_was(
+    tmp_path: Path, other: Other, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other.channel.shutdown(socket.SHUT_WR)
+    monkeypatch.setattr(container_memory, "kills", lambda: 4)
+    monkeypatch.setattr(container_memory, "room", lambda: 300 << 20)
+    assert "it has ended, where the container had 300 MiB of memory left" in answered(tmp_path, other)
 
 
 def test_one_that_never_answers_ends_by_its_own_alarm() -> None:
