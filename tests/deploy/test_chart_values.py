@@ -170,6 +170,10 @@ def test_a_url_without_a_password_is_taken(url: str) -> None:
         ({"config": {"models": {"fraud": {"deadlin": "5ms"}}}}, "deadlin"),
         ({"config": {"limits": {"total": {"rate": "many"}}}}, "rate"),
         ({"application": {"name": "modelward", "image": "a"}}, "application"),
+        ({"podLabels": {"app.kubernetes.io/name": "other"}}, "podLabels"),
+        ({"podLabels": {"app.kubernetes.io/instance": "other"}}, "podLabels"),
+        ({"podLabels": {"app.kubernetes.io/component": "other"}}, "podLabels"),
+        ({"podAnnotations": {"modelward/restart": "never"}}, "podAnnotations"),
     ],
 )
 def test_values_that_the_schema_does_not_have_are_refused(values: dict[str, Any], where: str) -> None:
@@ -224,7 +228,8 @@ def test_the_schema_of_the_configuration_is_that_of_the_server() -> None:
 
 def test_the_values_of_the_chart_are_those_of_its_schema() -> None:
     def keys(values: Any, schema: Any, path: str = "") -> Iterator[str]:
-        for key, each in schema.get("properties", {}).items():
+        taken = {key: each for key, each in schema.get("properties", {}).items() if each is not False}
+        for key, each in taken.items():
             if key in values:
                 yield from keys(values[key], each, f"{path}{key}.") if path + key != "config" else ()
             else:
