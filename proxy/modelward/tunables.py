@@ -11,6 +11,10 @@ AGAIN = "MODELWARD_STARTED_AGAIN"
 """Variable of a process that has started itself again, until it has seen it."""
 
 
+notes: list[str] = []
+"""What is to be said once there is a log."""
+
+
 def tuned(tunables: str) -> str:
     """Of GLIBC_TUNABLES, as it is, what it is to be: what the operator says of the same tunable is last, and wins."""
     if tunables.startswith(MALLOC_TUNABLES):
@@ -24,4 +28,7 @@ def exec_tuned() -> None:
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     is_again = os.environ.pop(AGAIN, None) is not None
     if tuned(tunables) != tunables and sys.orig_argv and not is_again:
-        os.execve(sys.executable, sys.orig_argv, {**os.environ, "GLIBC_TUNABLES": tuned(tunables), AGAIN: "1"})
+        try:
+            os.execve(sys.executable, sys.orig_argv, {**os.environ, "GLIBC_TUNABLES": tuned(tunables), AGAIN: "1"})
+        except OSError as error:
+            notes.append(f"malloc keeps its usual settings: {sys.executable} cannot be started again: {error.strerror}")

@@ -247,6 +247,7 @@ def test_while_the_store_is_gone_all_keep_what_they_have_and_what_it_has_lost_is
         assert "it cannot be reached" in told(servers[1], "status")["fleet"]
         back = modelward("rollback", "add", "--reason", "a test", "--admin", servers[1].admin)
         assert back.returncode == 0
+        assert "done on this server alone: the others of the fleet follow when the store is back" in back.stderr
         assert [share(server) for server in servers] == [0.5, 0]
         store.start()  # empty
         taken_back(servers)

@@ -169,11 +169,12 @@ def test_for_an_upstream_that_stays_away_requests_pass_undecoded_in_the_end(mode
 def test_an_upstream_that_comes_late_is_waited_for_and_readiness_says_so(models: Path) -> None:
     with serve_process(models) as first:
         address = first.grpc
+    said: list[str] = []
     sets = [f"{k}={v}" for k, v in (ANYWHERE | {"models.add.upstreams": f"[{address}]"}).items()]
 
     async def start() -> str:
         application = Application(load(sets=sets, environ={}))
-        starting = asyncio.get_running_loop().create_task(application.start())
+        starting = asyncio.get_running_loop().create_task(application.start(said.append))
         waited = asyncio.to_thread(wait_until, lambda: application.readiness.reason.startswith("waiting"), "a reason")
         try:
             await waited
@@ -189,7 +190,9 @@ def test_an_upstream_that_comes_late_is_waited_for_and_readiness_says_so(models:
             await application.stop()
 
     page = asyncio.run(start())
-    assert f"waiting for the signature of model add from {address}: UNAVAILABLE" in page
+    reason = f"waiting for the signature of model add from {address}: UNAVAILABLE"
+    assert reason in page
+    assert any(each.startswith(reason) for each in said), "so a worker tells its supervisor, which answers probes"
 
 
 @contextlib.contextmanager

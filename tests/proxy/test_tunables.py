@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from modelward import tunables
 from modelward.tunables import AGAIN, exec_tuned, tuned
 
 
@@ -45,3 +46,16 @@ def test_where_they_are_there_it_goes_on(started: list[dict[str, str]], monkeypa
     monkeypatch.setenv("GLIBC_TUNABLES", tuned("glibc.malloc.check=1"))
     exec_tuned()
     assert started == []
+
+
+def test_where_it_cannot_be_started_again_it_goes_on_and_says_so(
+    started: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str, argv: Any, environment: dict[str, str]) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "execve", refuse)
+    monkeypatch.setattr(tunables, "notes", [])
+    exec_tuned()
+    (told,) = tunables.notes
+    assert told == f"malloc keeps its usual settings: {sys.executable} cannot be started again: Permission denied"

@@ -81,17 +81,28 @@ class Configuration:
         self._complete = complete
         self._file = folder / FILE
         self._allowed, self._with_rights = "", False
+        self._untold: list[str] = []
+        self.taken = ""
+        """What this process has taken as approved because nothing was approved before: the digest of its files."""
         self._reading = threading.Lock()
 
     def first(self) -> Config:
         """At the start. Files are taken as approved where none were before, or where enough approvers have signed them.
-        Raises ProblemsFound."""
+        Use `tell` when there is a log. Raises ProblemsFound."""
         return self._complete(self._first())
 
     def read(self, followed: Config) -> Config:
         """For a reload: what may be followed now. followed: until then. Raises ProblemsFound."""
         with self._reading:
-            return self._complete(self._next(followed))
+            try:
+                return self._complete(self._next(followed))
+            finally:
+                self.tell()
+
+    def tell(self) -> None:
+        """Logs what was approved, or taken as approved."""
+        while self._untold:
+            log.info("%s", self._untold.pop(0))
 
     def _first(self) -> Config:
         """What was approved is found first, and whatever the files say."""
@@ -200,7 +211,11 @@ class Configuration:
                 approved = before.by(files, time.time(), binding=binding)
             self._write(approved)
             self.approved = approved
-            log.info("the configuration is approved: %s", approved.digest)
+            if before is None:
+                self.taken = approved.digest
+                self._untold.append(f"the configuration is taken as approved, since none was before: {approved.digest}")
+            else:
+                self._untold.append(f"the configuration is approved: {approved.digest}")
         self.waiting, self.faulty = None, ()
         self.allow("")
         return config

@@ -19,6 +19,10 @@ PUBLIC = "key.pub"
 SEED = 32
 LARGEST_FILE = 4096
 _BEFORE = "PRIVATE+KEY+"
+HOW = (
+    "The server makes it when it starts for the first time. Name its folder with --state or its configuration with "
+    "--config, or give the key with --key"
+)
 LOST = "Put the key back from where it is kept; or move the folder of the log away to begin another one"
 
 
@@ -73,8 +77,7 @@ def public_key(folder: Path) -> Verifier:
     try:
         return Verifier.parse(read_regular(file, LARGEST_FILE).decode())
     except OSError as error:
-        how = "The server makes it when it starts for the first time. Else give the right folder, or the key with --key"
-        problem = Problem("there is no public key of a log", str(file), error.strerror or "", how)
+        problem = Problem("there is no public key of a log", str(file), error.strerror or "", HOW)
         raise ProblemsFound([problem]) from None
     except ValueError as error:
         raise ProblemsFound([Problem("this is no public key of a log", str(file), str(error))]) from None

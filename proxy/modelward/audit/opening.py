@@ -103,10 +103,11 @@ def open_retaining(settings: Audit, state: Path | None, trail: Recorder) -> Reta
     return Retaining(settings.retention, reader, verifier, remove, trail)
 
 
-def open_reader(settings: Audit, state: Path | None) -> tuple[Reader, Verifier]:
-    """What the log holds, and the key that its checkpoints are checked with. Raises ProblemsFound."""
+def open_reader(settings: Audit, state: Path | None, given: Verifier | None = None) -> tuple[Reader, Verifier]:
+    """What the log holds, and the key that its checkpoints are checked with. given: that key; None: the one in the
+    folder of the audit trail. Raises ProblemsFound."""
     folder = audit_folder(settings, state)
-    verifier = key.public_key(folder)
+    verifier = given or key.public_key(folder)
     if settings.postgres is not None:
         driver()
         return PostgresReader(settings.postgres, verifier.name), verifier

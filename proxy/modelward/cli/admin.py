@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.json_format import MessageToDict
 
 from modelward.admin.messages import SERVICE
@@ -42,6 +42,7 @@ ADDRESS_VARIABLE = "MODELWARD_ADMIN"
 FILE_VARIABLES = {"ca": "MODELWARD_CA", "certificate": "MODELWARD_CERTIFICATE", "key": "MODELWARD_KEY"}
 WHERE = "listen.admin"
 STATUS = "Status"  # has been there from the first version on
+LONG = (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64)
 TIMES = ("at", "since", "until", "expires")
 """Fields of messages that are seconds since 1970."""
 
@@ -168,21 +169,27 @@ def problems_of(message: Any) -> list[Problem]:
 
 
 def as_json(message: Message) -> dict[str, Any]:
-    """Every field by its name in the protocol, those that are empty too. Points in time as the audit trail has them."""
+    """Every field by its name in the protocol, those that are empty too. Points in time as the audit trail has them,
+    and every number as one: protobuf's own JSON writes those of 64 bits as texts."""
     fields: dict[str, Any] = MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-    return _with_times(fields, message.DESCRIPTOR)
+    return _plain(fields, message.DESCRIPTOR)
 
 
-def _with_times(fields: dict[str, Any], described: Descriptor) -> dict[str, Any]:
+def _plain(fields: dict[str, Any], described: Descriptor) -> dict[str, Any]:
     for field in described.fields:
         value = fields.get(field.name)
         if field.type == field.TYPE_DOUBLE and field.name in TIMES:
             fields[field.name] = rfc3339(value) if value else ""
-        elif field.message_type is not None and not field.message_type.GetOptions().map_entry:
+        elif field.cpp_type in LONG and value is not None:
+            fields[field.name] = [int(each) for each in value] if isinstance(value, list) else int(value)
+        elif field.message_type is not None and field.message_type.GetOptions().map_entry:
+            if field.message_type.fields_by_name["value"].cpp_type in LONG and value is not None:
+                fields[field.name] = {key: int(each) for key, each in value.items()}
+        elif field.message_type is not None:
             for each in value if isinstance(value, list) else [value] if value is not None else []:
-                _with_times(each, field.message_type)
+                _plain(each, field.message_type)
     return fields
 
 

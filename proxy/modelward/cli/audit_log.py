@@ -130,14 +130,11 @@ def _open(arguments: argparse.Namespace) -> OpenLog:
     if arguments.state is not None:
         settings, state = settings.model_copy(update={"folder": None}), arguments.state
         _is_in_files(settings, state)
-    if given is not None and settings.postgres is None:
-        folder = audit_folder(settings, state) / LOG
-        return OpenLog(LogReader(folder), given, str(folder), given=True)
-    reader, key = open_reader(settings, state)
+    reader, key = open_reader(settings, state, given)
     where = (
         str(reader.folder) if isinstance(reader, LogReader) else settings.postgres.where if settings.postgres else ""
     )
-    return OpenLog(reader, given or key, where, given=given is not None)
+    return OpenLog(reader, key, where, given=given is not None)
 
 
 def _is_in_files(settings: Audit, state: Path) -> None:

@@ -14,8 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: 0 when no worker sends the version its share any more, 1 if refused, 2 where no server answers,
-    3 where it is done but the server cannot save it, so that a restart would undo it, 4 where it waits for approvals.
+    """Exit code: 0 when no worker of this server sends the version its share any more, 1 if refused, 2 where no server
+    answers, 3 where it is done but the server cannot save it, so that a restart would undo it, 4 where it waits for
+    approvals.
     """
     fields = {"model": arguments.model, **glass_of(arguments)}
     return admin.run(arguments, lambda client: change(client, "Rollback", json=arguments.json, **fields))

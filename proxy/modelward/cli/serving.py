@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
+from modelward import tunables
 from modelward.admin.operator import NotNow
 from modelward.admin.recorded import Recorded
 from modelward.approvals.configuration import Configuration, agreed
@@ -62,8 +63,9 @@ def run(arguments: argparse.Namespace, reading: Reading, reader: reader_process.
             import_module("modelward.server.worker")  # for the forks, while the configuration is read
         config = configuration.first()
         logs.configure(config.log, level)
+        configuration.tell()
         descriptors.raise_limit()
-        for note in (*unread(os.environ), *descriptors.notes(config), *operators.notes(config)):
+        for note in (*tunables.notes, *unread(os.environ), *descriptors.notes(config), *operators.notes(config)):
             log.warning("%s", note)
         if reader is not None and config.repository is None:
             reader.end()
@@ -130,7 +132,7 @@ async def serve(supervisor: Supervisor, file: Path | None = None, reader: reader
 
         def progress(what: str) -> None:
             if status is not None:
-                status.update(f"loading {what}")
+                status.update(what if what.startswith("waiting ") else f"loading {what}")
 
         def served() -> Path | None:
             return supervisor.config.repository

@@ -53,6 +53,7 @@ log = logging.getLogger("modelward.fleet")
 ATTEMPTS_UNTIL_GONE = 2
 """In a row without an answer: one may fail because this server was held up."""
 LONGEST_PAUSE_SECONDS = 2.0  # between attempts to reach a store that is gone
+HOW = "Mend what the reason says: store, fleet.url or fleet.password_file. A rollback is done here at once"
 GROWS = 3
 """Times its size in the store, a record takes in the state at most: that is indented."""
 PAIRS_SECONDS = 2.0  # between two looks at shadows, whose sums are long
@@ -85,7 +86,7 @@ class Member:
         self._ready = ready
         self.up: bool | None = None
         self.leader = ""
-        self.lost = 0
+        self.lost, self._why = 0, "no answer in time"
         self.counts: Counter[str] = Counter()
         """ok, failed: attempts to speak with the store. malformed: records and evidence in it that are none."""
         self._revision = ""
@@ -148,8 +149,8 @@ class Member:
 
     async def agreed(self, model: str, after: Promotion, event: Event, state: State) -> Promotion:
         if not self.up:
-            why, how = "a promotion moves all servers of the fleet", "Mend the store. A rollback is done here at once"
-            raise ProblemsFound([Problem(f"{self.settings.where} cannot be reached", f"model {model}", why, how)])
+            why = f"{self._why}; a promotion moves all servers of the fleet"
+            raise ProblemsFound([Problem(f"{self.settings.where} cannot be reached", f"model {model}", why, HOW)])
         known, mine = self._records.of.get(model), self._promotions.state.promotions.get(model)
         document = self._documents.get(MODEL + model)
         if known is not None and is_newer(known.promotion, mine):
@@ -266,7 +267,7 @@ class Member:
                 self.lost += self.up is True
                 what = "this server keeps what it has, takes back alone what does worse, and promotes nothing"
                 log.error("%s cannot be reached: %s; %s", self.settings.where, error, what)
-            self.up, self.leader = False, ""
+            self.up, self.leader, self._why = False, "", str(error)
             for part in self.parts:
                 part.look()
         except Exception:  # noqa: BLE001 - it is told, and tried again

@@ -35,7 +35,7 @@ class StoreError(Exception):
     """The store cannot be had, or does not answer as it should; the message says why."""
 
     def __str__(self) -> str:
-        return super().__str__() or "no answer in time"
+        return super().__str__().rstrip(".") or "no answer in time"
 
 
 class NotTaken(StoreError):

@@ -10,6 +10,7 @@ from msgspec import structs
 from modelward.audit.recorder import Recorder
 from modelward.config.schema import Config
 from modelward.models.approved import is_guarded, settled
+from modelward.models.facts import FactsByVersion
 from modelward.models.weights import Weights, answering, overridden
 from modelward.problem import Problem
 from modelward.promotion.asked import PromotedServer
@@ -30,8 +31,15 @@ class Baseline:
         self._clock = clock
         self.notes: tuple[Problem, ...] = ()
 
-    def settled(self, state: State, shares: Mapping[str, Shares], recorder: Recorder) -> State:
-        """After a start or a reload: with the versions that may answer from now on, each told to the trail."""
+    def settled(
+        self,
+        state: State,
+        shares: Mapping[str, Shares],
+        recorder: Recorder,
+        joined: Callable[[State], State] = lambda state: state,
+    ) -> State:
+        """After a start or a reload: with the versions that may answer from now on, each told to the trail. joined: the
+        state with what the servers of the fleet have approved, of which nothing is told here."""
         server, config = self._server, self._server.config
         facts = {model: server.facts(model) for model in server.models() if server.facts(model)}
         served = {model: server.versions(model) for model in facts}
@@ -44,11 +52,12 @@ class Baseline:
         after = structs.replace(state, approved=approved, taken_back=taken_back)
         if approved is None or state.approved is not None:
             return after
+        others = joined(structs.replace(after, approved={model: {} for model in approved})).approved or {}
         taken = {
             (model, version): digest
             for model, versions in approved.items()
             for version, digest in versions.items()
-            if is_guarded(config, approved, model)
+            if is_guarded(config, approved, model) and version not in others.get(model, {})
         }
         if not taken:
             return after
@@ -59,12 +68,21 @@ class Baseline:
             recorder.note(decided(event, digest=digest))
         words = [f"{model} version {version}" for model, version in sorted(taken)]
         log.warning("taken as approved, since %s: %s", BEGAN, ", ".join(words))
-        out = [f"{m} version {v}" for m in sorted({m for m, _ in taken}) for v in served[m] if (m, v) not in taken]
+        known = {
+            (m, v) for m, versions in others.items() for v, digest in versions.items() if _has(facts, m, v, digest)
+        }
+        models = sorted({m for m, _ in taken})
+        out = [f"{m} version {v}" for m in models for v in served[m] if (m, v) not in {*taken, *known}]
         if out:
             log.warning("not approved, and answer no client from now on, named or not: %s", ", ".join(out))
         self.notes = (_note(words), *(_silent(out) if out else ()))
         told = f"{BEGAN}: {', '.join(words)}"[:LONGEST_REASON]
         return after.with_event(Event(at=self._clock(), what="taken as approved", actor=ITSELF, why=told))
+
+
+def _has(facts: Mapping[str, FactsByVersion], model: str, version: str, digest: str) -> bool:
+    """Whether the version has the files with this digest here."""
+    return version in facts.get(model, {}) and facts[model][version].digest == digest
 
 
 def _taken_back(config: Config, state: State, weights: Weights) -> dict[str, tuple[str, ...]]:

@@ -114,7 +114,7 @@ class Promoter:
             event = Event(at=self._clock(), what="answered until one is promoted", actor=ITSELF, why=why)
             self.recorder().note(decided(event))
             self._keep(self.state.with_serving(fresh, event))
-        if (after := self._baseline.settled(self.state, self.shares, self.recorder())) != self.state:
+        if (after := self._baseline.settled(self.state, self.shares, self.recorder(), self.fleet.joined)) != self.state:
             self._keep(after)
             self._join()  # what others have approved
         tell(server, self.state, {**self._expected, **fresh}, self.shares)

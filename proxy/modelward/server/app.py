@@ -155,6 +155,8 @@ class Application:
         self.grpc_address = self._bound.address
 
         def waiting(reason: str) -> None:
+            if reason != self.readiness.reason:
+                progress(reason)
             self.readiness.set(False, reason)
 
         first = await serving.prepare(self._slow, self._facts, progress, waiting)

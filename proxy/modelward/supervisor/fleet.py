@@ -30,6 +30,14 @@ if TYPE_CHECKING:
     from modelward.fleet.store import Told
 
 
+HOW = "Mend what the reason says: the store, fleet.url or fleet.password_file; then ask again"
+ALONE = Problem(
+    "done on this server alone: the others of the fleet follow when the store is back",
+    "fleet",
+    how="Ask the others for it too: modelward rollback --admin ADDRESS",
+)
+
+
 class Fleet:
     """Of one server. member: None where it is alone. readiness: of the server."""
 
@@ -89,6 +97,11 @@ class Fleet:
         """Empty where the server is alone."""
         return self.member.words if self.member is not None else ""
 
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """Of what is done here at once, while the others cannot be told."""
+        return (ALONE,) if self.member is not None and (not self.member.up or self.member.unanswered) else ()
+
     def told(self, report: Report) -> Report:
         return report.with_guard("fleet", self.words) if self.member is not None else report
 
@@ -102,7 +115,7 @@ class Fleet:
             told = await self.member.notes()
         except StoreError as error:
             what = f"{self.member.settings.where} cannot be reached: {error}"
-            raise ProblemsFound([Problem(what, "fleet", how="Ask again when it is back")]) from error
+            raise ProblemsFound([Problem(what, "fleet", how=HOW)]) from error
         return [_server(replica, each, self.member.leader) for replica, each in sorted(told.items())]
 
     def stats(self) -> FleetSnapshot | None:

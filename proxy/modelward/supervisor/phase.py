@@ -60,7 +60,7 @@ class Phase:
         """What a worker is busy with before it is ready."""
         self.progress(what)
         if not self._started:
-            self._notifier.status(f"loading {what}")
+            self._notifier.status(what if what.startswith("waiting ") else f"loading {what}")
         if not self.readiness.ready and not self._ending:
             self.readiness.set(False, what)
 

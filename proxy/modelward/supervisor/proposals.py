@@ -98,6 +98,8 @@ class Proposals:
         wait = "the configuration that is followed is the one approved last; the files wait: modelward proposals"
         faulty = self._faulty
         told = (*((wait,) if waiting is not None else ()), *((faulty,) if faulty else ()))
+        if taken := self._configuration.taken:
+            told += (f"the configuration is taken as approved, since none was before: {taken}",)
         return report.with_notes((*map(str, notes_of(config)), *told))
 
     @property

@@ -245,7 +245,7 @@ class Supervisor:
         """Raises ProblemsFound, and then nothing has changed; NotNow."""
         self._phase.at_work()
         await self._promoter.rollback(model, why, actor, proposal)
-        return self._promoted(model)
+        return self._promoted(model, self.fleet.warnings)
 
     async def pardon(self, model: str, version: str | None, actor: str = "") -> Sequence[tuple[str, str]]:
         """Raises NotNow."""

@@ -73,6 +73,19 @@ def test_a_first_start_takes_the_files_as_approved_and_others_wait(host: Host) -
     assert configuration.waiting is None, "it is as it was"
 
 
+def test_what_is_taken_as_approved_is_said_once_there_is_a_log(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    configuration, config = host.start()
+    assert (caplog.messages, configuration.taken) == ([], configuration.digest())
+    configuration.tell()
+    taken = f"the configuration is taken as approved, since none was before: {configuration.taken}"
+    host.write("1 changed")
+    configuration.allow(configuration.digest())
+    configuration.read(config)
+    assert caplog.messages == [taken, f"the configuration is approved: {configuration.digest()}"]
+    assert host.start()[0].taken == ""
+
+
 def test_nothing_that_a_configuration_names_is_run_before_it_is_approved(host: Host) -> None:
     run: list[str] = []
 

@@ -81,6 +81,14 @@ def test_a_part_of_mtls_in_the_environment_is_wrong_usage(
         assert (f"--{name} (or ${each})" in told) == (each != variable)
 
 
+def test_every_number_is_printed_as_a_number() -> None:
+    model = message("FleetModel", epoch=7, requests=2**53)
+    server = as_json(message("FleetServer", lost=1, models=[model]))
+    assert (server["lost"], server["more_models"]) == (1, 0)
+    assert (server["models"][0]["epoch"], server["models"][0]["requests"]) == (7, 2**53)
+    assert as_json(message("Caller", refused={"peer": 3}))["refused"] == {"peer": 3}
+
+
 def test_points_in_time_are_printed_as_the_trail_has_them() -> None:
     approval = message("Approval", by="ada", at=2.0)
     proposal = message("Proposal", number=1, at=1796000000.25, expires=1.5, approvals=[approval], seconds=7.0)

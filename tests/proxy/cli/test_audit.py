@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from modelward.audit import key
+from modelward.audit import key, opening
 from modelward.audit.files import CHECKPOINT, HISTORY, LogWriter
 from modelward.audit.note import Note, NotSigned, Signer
+from modelward.audit.postgres import PostgresReader
 from modelward.audit.proof import Inclusion
 from modelward.audit.record import Actor, Record, automatic, human
 from modelward.cli.app import main
@@ -275,10 +276,32 @@ def test_a_proof_that_a_log_has_only_grown(audit: Audit) -> None:
 def test_a_log_that_is_not_there_is_told_with_where_it_may_be(audit: Audit, tmp_path: Path) -> None:
     _, err = audit.run("tail", state=tmp_path, code=1)
     assert "there is no public key of a log" in err
+    assert "--state" in err and "--config" in err
     key.load_or_make(tmp_path / "audit", "x", begun=False)
     _, err = audit.run("tail", state=tmp_path, code=1)
     assert "there is no audit log" in err
     assert "--state" in err
+
+
+def test_a_log_in_postgres_is_opened_with_its_key_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("psycopg", reason="the package psycopg is not installed")
+    asked: list[str] = []
+
+    class Gone(PostgresReader):
+        def note(self) -> Note:
+            asked.append(self._log)
+            raise OSError("it is gone")
+
+    monkeypatch.setattr(opening, "PostgresReader", Gone)
+    file = tmp_path / "modelward.yaml"
+    file.write_text(f"state: {tmp_path}\naudit: {{postgres: 'postgresql://audit@127.0.0.1:1/audit'}}\n")
+    assert (
+        main(["audit", "tail", "--config", str(file), "--key", str(Signer("modelward/test", bytes(32)).verifier)]) == 1
+    )
+    assert "the log cannot be read" in capfd.readouterr().err
+    assert asked == ["modelward/test"]
 
 
 def test_the_schema_is_printed_without_a_log(audit: Audit, capfdbinary: pytest.CaptureFixture[bytes]) -> None:

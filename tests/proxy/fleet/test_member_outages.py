@@ -27,7 +27,9 @@ async def test_a_server_that_is_cut_off_keeps_what_it_has_promotes_nothing_and_t
     far.cut(off=True)
     await rounds(*servers, count=2)
     assert far.member.up is False
-    with pytest.raises(ProblemsFound, match="cannot be reached"):
+    with pytest.raises(
+        ProblemsFound, match="cannot be reached: it is down; a promotion moves all servers of the fleet"
+    ):
         await far.promoter.promote(wanted(force="now"))
     await near[0].promoter.promote(wanted(force="now"))
     await rounds(*servers, looks=True)

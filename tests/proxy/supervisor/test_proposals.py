@@ -42,7 +42,7 @@ def test_status_says_why_files_that_lie_there_are_not_followed(tmp_path: Path) -
     none: Any = None
     config = Config.model_validate({"state": str(tmp_path)})
     problem = Problem("nope: unknown key", "modelward.yaml:14")
-    configuration: Any = SimpleNamespace(waiting=None, faulty=(problem, problem))
+    configuration: Any = SimpleNamespace(waiting=None, faulty=(problem, problem), taken="")
     proposals = Proposals(none, none, none, none, configuration, lambda: config, lambda: none)
     said = "the configuration that is followed is the one approved last; the files on disk have a problem: "
     assert proposals.waiting_files == f"{said}nope: unknown key, modelward.yaml:14 (and 1 more)"
