@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from tests import models
@@ -62,3 +64,27 @@ def test_a_reload_after_the_watch_has_applied_an_edit_says_what_that_has_changed
         assert beside.returncode == 1
         assert "this is no ONNX model" in beside.stderr
         assert "by watching: limits.streams" in beside.stdout
+
+
+def readers_of(server: ServerProcess) -> list[int]:
+    """Processes that read its configuration."""
+    found = []
+    for children in Path(f"/proc/{server.process.pid}/task").glob("*/children"):
+        for pid in children.read_text().split():
+            with suppress(OSError):  # it has ended
+                found += [int(pid)] if b"modelward.child" in Path(f"/proc/{pid}/cmdline").read_bytes() else []
+    return found
+
+
+def test_a_change_whose_reader_is_killed_is_followed_without_another_one(tmp_path: Path) -> None:
+    """As the system does where memory is short."""
+    root = models.repository(tmp_path / "models", {"add": models.add_one()})
+    file = tmp_path / "modelward.yaml"
+    file.write_text(f"repository: {root}\n")
+    own = {"PYTHONUNBUFFERED": "1"}  # a process that reads as one that is started does
+    with serve_process("--config", file, environment=own) as server:
+        file.write_text(f"repository: {root}\nlimits: {{streams: 64}}\n")
+        (reader,) = wait_until(lambda: readers_of(server), "the file is read")
+        os.kill(reader, signal.SIGKILL)
+        wait_until(lambda: server.metric("modelward_reloads_total", result="applied") == 1, "the edit is applied")
+        assert refusals(server) == 1
