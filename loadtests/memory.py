@@ -61,11 +61,11 @@ class Memory:
 
 @dataclass(frozen=True)
 class Kept:
-    """What one server has: idle, alone on the machine; during: from before the traffic to its end, beside the others.
-    calls: that were answered."""
+    """What one server has: idle, alone on the machine, None where that is not asked for; during: from before the
+    traffic to its end, beside the others. calls: that were answered."""
 
     name: str
-    idle: Memory
+    idle: Memory | None
     during: tuple[Memory, ...]
     calls: int
 
@@ -122,7 +122,7 @@ def measure_traffic(starts: dict[str, Start], idle: dict[str, Memory], seconds: 
                     if len(seen[name]) * look < time.monotonic() - began:
                         seen[name].append(memory_of(process.pid))
         return [
-            Kept(name, idle[name], (*seen[name], memory_of(process.pid)), loads[name].result().succeeded)
+            Kept(name, idle.get(name), (*seen[name], memory_of(process.pid)), loads[name].result().succeeded)
             for name, (process, _) in ready.items()
         ]
 
@@ -155,7 +155,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtests.memory", description=__doc__)
     parser.add_argument("--minutes", type=float, default=MINUTES, help="of traffic, to all servers at once")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
-    parser.add_argument("--write", action="store_true", help="replace loadtests/results/memory.md and memory.json")
+    parser.add_argument("--growth", action="store_true", help="the growth alone, which other programs do not change")
+    parser.add_argument("--write", action="store_true", help="replace loadtests/results/memory.md, or memory-growth.md")
     arguments = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="modelward-memory-")))
@@ -163,22 +164,23 @@ def main() -> int:
         (folder / "upstream").mkdir()
         stack.enter_context(upstream(folder / "upstream", behind))
         starts = dict(_contestants(folder, behind))
-        idle = {name: measure_idle(start) for name, start in starts.items()}
+        idle = {} if arguments.growth else {name: measure_idle(start) for name, start in starts.items()}
         for name, memory in idle.items():
             print(f"{name}: {memory} MiB", file=sys.stderr)
         (folder / "body").write_bytes(client.framed(request()))
         found = measure_traffic(starts, idle, arguments.minutes * 60, folder / "body")
     bars = _bars(found)
     columns = ("server", "idle, MiB (alone)", "before traffic", "after", "growth at each sixth, MiB", "calls")
-    rows = [(k.name, str(k.idle), str(k.during[0]), str(k.during[-1]), _sixths(k), f"{k.calls:,}") for k in found]
+    rows = [(k.name, k.idle or "", k.during[0], k.during[-1], _sixths(k), f"{k.calls:,}") for k in found]
     body = "\n".join([table(columns, rows), "", *(f"- {bar}" for bar in bars)])
     data = {"minutes": arguments.minutes, "kept": [asdict(each) for each in found]}
     facts = machine.facts()
-    command = f"python -m loadtests.memory --minutes {arguments.minutes:g}"
+    command = machine.command("loadtests.memory")
     print(json.dumps(data) if arguments.json else body)
     if arguments.write:
-        text = results.document("Memory of a sidecar", METHOD, facts, command, body)
-        results.write("memory", text, {"facts": facts, **data})
+        title, name = ("Growth of", "memory-growth") if arguments.growth else ("Memory of", "memory")
+        text = results.document(f"{title} a sidecar", METHOD, facts, command, body)
+        results.write(name, text, {"facts": facts, **data})
     return 0 if all(bar.reached for bar in bars) else 1
 
 
@@ -213,11 +215,9 @@ def _bars(found: list[Kept]) -> list[Bar]:
     for kept in found:
         if kept.name not in BOUNDS:
             continue
-        bound = BOUNDS[kept.name]
-        bars += [
-            Bar(f"{kept.name}, idle", kept.idle.pss, bound, "MiB"),
-            Bar(f"{kept.name}, growth", kept.growth[-1], GROWTH_MiB, "MiB"),
-        ]
+        if kept.idle is not None:
+            bars.append(Bar(f"{kept.name}, idle", kept.idle.pss, BOUNDS[kept.name], "MiB"))
+        bars.append(Bar(f"{kept.name}, growth", kept.growth[-1], GROWTH_MiB, "MiB"))
     return bars
 
 
