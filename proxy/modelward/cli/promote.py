@@ -97,9 +97,6 @@ def progress(promotion: Any) -> list[str]:
     if promotion.phase != "stepping":
         return []
     lines = []
-    if promotion.judge:
-        judged = f"{promotion.judge} judges, by what all servers of the fleet have counted (its modelward status)"
-        lines.append(f"{judged}; this server alone:")
     if promotion.all_requests:
         who = f", {promotion.callers} callers" if promotion.callers and promotion.by == "caller" else ""
         lines.append(f"{promotion.requests} of {promotion.all_requests} requests in this step{who}")
@@ -107,4 +104,7 @@ def progress(promotion: Any) -> list[str]:
         if each.decision != "kept":
             counted = f"{each.answers} of {each.needed} answers" if each.needed else ""
             lines.append(f"{each.bound} {each.decision}: {', '.join(filter(None, (counted, each.words)))}")
+    if promotion.judge:
+        judged = f"{promotion.judge} judges, by what all servers of the fleet have counted (its modelward status)"
+        lines.insert(0, f"{judged}; this server alone:" if lines else judged)
     return lines

@@ -220,7 +220,7 @@ def _rates(
             yield Breach(
                 bound,
                 f"{some_here.sum()} of {here.requests.sum()} requests {what}, told by {len(told)} of {len(callers)} "
-                f"callers; {some / count:.2%} of the others' (at most {rise:.2%} more are allowed)",
+                f"callers; {some / count:.2%} of those of the other version (at most {rise:.2%} more are allowed)",
             )
 
 

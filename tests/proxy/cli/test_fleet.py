@@ -56,3 +56,5 @@ def test_a_server_that_follows_says_who_judges_before_its_own_counts() -> None:
     ]
     assert progress(message("Promotion", **step)) == ["5 of 10 requests in this step"]
     assert progress(message("Promotion", judge="s0", phase="done")) == []
+    (line,) = progress(message("Promotion", judge="s0", phase="stepping"))
+    assert line.startswith("s0 judges") and not line.endswith(":"), "nothing follows"
