@@ -271,9 +271,24 @@ def test_broken_glass_acts_at_once_and_outlives_kill_9_like_proposals_which_are_
     assert [each for each in json.loads(written.read_text())["events"] if each["model"] == "add"] == before, "once"
 
 
+def test_the_first_line_of_the_log_is_as_the_configuration_has_it(tmp_path: Path) -> None:
+    (tmp_path / "modelward.yaml").write_text(
+        f"listen: {{grpc: 127.0.0.1:0, http: 127.0.0.1:0, admin: 'unix:{tmp_path}/admin.sock'}}\n"
+        "log: {format: json}\noperators: {bindings: [{user: 0, roles: [administrator]}]}\napprovals: {}\n"
+        "upstreams: ['127.0.0.1:1']\nhealth: {startup: 10ms}\n"
+    )
+    command = [sys.executable, "-m", "modelward", "serve", "--config", str(tmp_path / "modelward.yaml")]
+    environment = os.environ | {"STATE_DIRECTORY": str(tmp_path / "state")}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    first = json.loads(ended.stderr.splitlines()[0])
+    assert first["message"].startswith("the configuration is taken as approved")
+
+
 def test_a_changed_configuration_waits_at_a_reload_and_at_a_start(house: House) -> None:
     limit = "limits: {streams: 77}"
     with house.serving() as server:
+        assert "the configuration is taken as approved, since none was before: sha256:" in "".join(server.output)
         # the approvals themselves, too, and where what was approved is looked for
         house.write("approvals: {promote: 0, reload: 0}", f"{limit}\nstate: {house.folder}/another")
         wait_until(lambda: house.run("bob", "proposals", "1").returncode == 0, "the change to be found")
