@@ -159,7 +159,9 @@ def check_reach(operators: Operators, admin: Address | None, *, certificates: bo
     for number, binding in enumerate(operators.bindings):
         where = f"operators.bindings[{number}]"
         if binding.certificate is not None and not certificates:
-            what = f"{where} is for a certificate and no client certificate is ever asked for"
+            others = [n for n, each in enumerate(operators.bindings) if n != number and each.certificate is not None]
+            too = f" (so {'are' if len(others) > 1 else 'is'} {', '.join(f'[{n}]' for n in others)})" if others else ""
+            what = f"{where} is for a certificate{too} and no client certificate is ever asked for"
             raise UnitError(what, "Set admin_tls: {certificate, key, client_ca}")
         if binding.kind in ("user", "group") and not admin.is_unix:
             what = f"{where} is for a {binding.kind} and listen.admin is {admin}, where no client has one"

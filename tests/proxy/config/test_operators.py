@@ -79,6 +79,13 @@ def test_a_binding_that_can_match_nobody_is_refused(config: dict[str, object], t
         Config.model_validate(config)
 
 
+def test_all_bindings_for_a_certificate_are_named_at_once() -> None:
+    each = {"certificate": "a", "roles": ["viewer"]}
+    told = r"bindings\[0\] is for a certificate \(so is \[1\]\) and no client certificate is ever asked for"
+    with pytest.raises(ValidationError, match=told):
+        Config.model_validate({"operators": {"bindings": [each, each]}})
+
+
 def test_bindings_that_can_match_are_taken() -> None:
     assert Config.model_validate({"operators": bound(user="a"), "listen": UNIX}).operators
     assert Config.model_validate({"operators": bound(certificate="a"), "admin_tls": MTLS}).operators
