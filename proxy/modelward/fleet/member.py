@@ -100,8 +100,7 @@ class Member:
         self.unanswered = 0
         self._once = OnceAMinute(log)
         self._say = self._once.say
-        self._wake = asyncio.Event()
-        self.speaking = asyncio.Lock()
+        self._wake, self.speaking = asyncio.Event(), asyncio.Lock()
         self._over = False
         self.pairs: Callable[[int], Mapping[evidence.Key, Pairs]] = lambda most: {}
         """What this server has counted of shadows, of at most so many."""

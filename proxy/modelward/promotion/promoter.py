@@ -75,17 +75,10 @@ class Promoter:
         self.state = self.store.load()
 
     def resume(self, there: Callable[[], Mapping[str, tuple[str, ...]]] = dict) -> None:
-        """Goes on with what was loaded. there: versions by model. Where the state is lost, of a model without
-        `versions:` that no fleet knows the one before the newest answers, for the newest may have been taken back;
-        where new versions wait for a promotion, the oldest.
-        """
+        """Goes on with what was loaded or, where that is lost, as `when_lost` says. there: versions by model."""
         listed, config = there(), self._server.config
         if self.store.lost:
-            unknown = {model: versions for model, versions in listed.items() if model not in self.state.promotions}
-            older = when_lost(self._server, unknown)
-            words = ", ".join(f"{model} by version {version}" for model, version in sorted(older.items()))
-            log.error("what was promoted is not known; answered now: %s", words or "as versions: says")
-            event = Event(at=self._clock(), what="state lost", actor=ITSELF, why=words[:LONGEST_REASON])
+            older, event = when_lost(self._server, self.state, listed, self._clock())
             self.recorder().note(decided(event))
             self._keep(self.state.with_serving(older, event))
         self._join()

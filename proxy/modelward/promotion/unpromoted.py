@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 from modelward.config.schema import Config
@@ -9,7 +10,9 @@ from modelward.models.approved import admitted, due, first_of, is_guarded, waiti
 from modelward.models.catalog import version_order
 from modelward.models.weights import Shares, Weights, primary
 from modelward.promotion.asked import PromotedServer
-from modelward.promotion.state import Promotion, State
+from modelward.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, State
+
+log = logging.getLogger("modelward.promotion")
 
 
 def expected(
@@ -55,13 +58,22 @@ def at_start(config: Config, state: State, there: Mapping[str, Sequence[str]]) -
     return found
 
 
-def when_lost(server: PromotedServer, there: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Which version answers where it is not known what was promoted: the newest may have been taken back."""
-    return {
+def when_lost(
+    server: PromotedServer, state: State, there: Mapping[str, Sequence[str]], at: float
+) -> tuple[dict[str, str], Event]:
+    """Which version answers where it is not known what was promoted, and what tells of it. state: what a fleet knows.
+
+    Of a model that it does not know, and without `versions:`, it is the one before the newest, which may have been
+    taken back; where new versions wait for a promotion, the oldest. at: seconds since 1970.
+    """
+    older = {
         model: versions[0] if server.config.policy(model) == "promoted" else versions[-2]
         for model, versions in there.items()
-        if len(versions) > 1 and server.config.settings(model).versions is None
+        if len(versions) > 1 and server.config.settings(model).versions is None and model not in state.promotions
     }
+    words = ", ".join(f"{model} by version {version}" for model, version in sorted(older.items()))
+    log.error("what was promoted is not known; answered now: %s", words or "as versions: says")
+    return older, Event(at=at, what="state lost", actor=ITSELF, why=words[:LONGEST_REASON])
 
 
 def recorded_shares(config: Config, state: State) -> dict[str, dict[str, int]]:

@@ -75,8 +75,7 @@ EVENTS_TOLD = 50  # the last, in answers about the server's status
 class Supervisor:
     """Use `start`, wait for whatever is to end it, then `drain`; and `stop` in any case.
 
-    log_level: of the workers, in place of log.level. configuration: reads it again. sockets: that listen already,
-    in the place of those that would be bound. notifier: to the service manager.
+    log_level: over log.level. configuration: reads it again. sockets: bound already. notifier: to the service manager.
     """
 
     def __init__(
@@ -94,8 +93,7 @@ class Supervisor:
         self._pool: WorkerPool | None = None
         self._shadowing = ShadowVerdicts(lambda: self.config, lambda: self._pool)
         self._observing = Observing(lambda: self.config, lambda: self.trail)
-        drift = self._observing.drift_cause
-        serving = PromotedWorkers(lambda: self.config, lambda: self._pool, self._shadowing, drift)
+        serving = PromotedWorkers(lambda: self.config, lambda: self._pool, self._shadowing, self._observing.drift_cause)
         self._promoter = Promoter(serving, state_folder(config.state))
         self._promoter.recorder = lambda: self.trail
         self.fleet = Fleet(config, self._promoter, self._phase.readiness)
