@@ -19,6 +19,7 @@ from modelward.audit.note import Checkpoint, Note, NotSigned, Verifier, stamp
 from modelward.audit.opening import LOG, open_reader
 from modelward.audit.query import Filter
 from modelward.bounded_file import read_regular
+from modelward.cli.output import print_notes
 from modelward.config.audit import Audit, audit_folder
 from modelward.config.layer import merge
 from modelward.config.sources import from_environment, from_file
@@ -27,6 +28,7 @@ from modelward.problem import Problem, ProblemsFound
 LARGEST_KEY = 4096
 SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 HOW = "Give the server's folder `state` with --state, its configuration with --config, or a copy of its log with --log"
+HOW_ON = "Write audit: {} into the configuration, and start the server again"
 HOW_TIME = "Write a time as 2026-11-29 or 2026-11-29T09:00:00Z, or how long ago: 90s, 30m, 12h, 7d"
 KINDS = ("human", "automatic", "summary")
 RESULTS = ("asked", "done", "refused", "failed", "unknown")
@@ -150,6 +152,8 @@ def _configured(arguments: argparse.Namespace) -> tuple[Audit, Path | None]:
     layers = [from_file(arguments.config)] if arguments.config is not None else []
     values: dict[str, Any] = dict(merge([*layers, from_environment(os.environ)]).values)
     state = values.get("state")
+    if arguments.config is not None and not {"audit", "operators"} & values.keys():
+        print_notes([Problem("the audit trail is off", str(arguments.config), "what is there is from before", HOW_ON)])
     try:
         settings = Audit.model_validate(values.get("audit") or {})
     except ValueError as error:

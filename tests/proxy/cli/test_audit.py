@@ -283,6 +283,14 @@ def test_a_log_that_is_not_there_is_told_with_where_it_may_be(audit: Audit, tmp_
     assert "--state" in err
 
 
+def test_a_log_whose_server_keeps_none_any_more_is_read_with_a_note(audit: Audit, state: Path, tmp_path: Path) -> None:
+    file = tmp_path / "modelward.yaml"
+    file.write_text("audit: {}\n")
+    assert "the audit trail is off" not in audit.run("tail", "--config", file, state=state)[1]
+    file.write_text("limits: {total: {rate: 1/s}}\n")
+    assert "the audit trail is off" in audit.run("tail", "--config", file, state=state)[1]
+
+
 def test_a_log_in_postgres_is_opened_with_its_key_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
