@@ -77,7 +77,7 @@ def test_status_tells_who_is_over_which_limit(root: Path) -> None:
                     stub.infer(row)
         ended = modelward("status", "--identities", "5", "--admin", server.admin, "--json")
         (refused,) = json.loads(ended.stdout)["refused"]
-        assert (refused["kind"], refused["name"], refused["refused"]) == ("address", "127.0.0.1", {"identity": "3"})
+        assert (refused["kind"], refused["name"], refused["refused"]) == ("address", "127.0.0.1", {"identity": 3})
         shown = modelward("status", "--identities", "--admin", server.admin, COLUMNS="200").stdout
         assert "127.0.0.1" in shown and "3 identity" in shown
 
