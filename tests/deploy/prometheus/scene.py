@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from tests.store import Store, running
 from tests.support import ServerProcess, serve_process, serve_processes
 
 REMEMBERED = 1 << 20  # callers, by a server
+HELD = 2
 DEADLY = {"a": np.full((1, 3), np.iinfo(np.int64).min), "b": np.full((1, 3), -1, np.int64)}
 
 
@@ -92,6 +93,7 @@ class Scene:
         self.ask(self.troubled, "add", GOOD, key="wrong")
         self.ask(self.troubled, "mine", GOOD, key=self.key)
         self.at_once("slow", GOOD, 6)
+        self.held = holding(self.stubs[self.kept.grpc], self.held)
 
     def causes(self) -> None:
         """What goes wrong once."""
@@ -121,9 +123,12 @@ class Scene:
             self.stubs[self.troubled.grpc].infer(request("div", DEADLY))
 
 
-def holding(stub: Stub) -> list[grpc.Future]:
-    """Requests that are not answered, so that a model has no permit left, and one waits for it."""
-    return [stub.future(request("silent", {"x": GOOD}), timeout=None) for _ in range(2)]
+def holding(stub: Stub, held: Iterable[grpc.Future] = ()) -> list[grpc.Future]:
+    """Requests that are not answered, so that a model has no permit left, and one waits for it. held: those of before,
+    which the server resets in the end."""
+    waiting = [each for each in held if not each.done()]
+    asked = request("silent", {"x": GOOD})
+    return waiting + [stub.future(asked, timeout=None) for _ in range(HELD - len(waiting))]
 
 
 def in_the_way(folder: Path) -> None:
@@ -156,10 +161,11 @@ def on(folder: Path, rules: str, each: str = SCRAPED_EACH) -> Iterator[Scene]:
         )
         threads = stack.enter_context(ThreadPoolExecutor())
         work = threads.submit(crowd, kept.grpc, "add", int(0.95 * REMEMBERED))
-        held = holding(stack.enter_context(Stub(kept.grpc)))
+        stubs = {kept.grpc: stack.enter_context(Stub(kept.grpc))}
+        held = holding(stubs[kept.grpc])
         upstreams = {"sound": quiet.grpc, "failing": kept.grpc}
         troubled = stack.enter_context(serve_process(*servers.troubled(folder, keys, doomed.url, **upstreams)))
-        stubs = {server.grpc: stack.enter_context(Stub(server.grpc)) for server in (quiet, troubled)}
+        stubs |= {server.grpc: stack.enter_context(Stub(server.grpc)) for server in (quiet, troubled)}
         jobs = {"quiet": [quiet.http], "troubled": [each.http for each in (troubled, ending, kept, one, other)]}
         prometheus = stack.enter_context(scraping(folder / "prometheus", jobs, rules, each=each))
         yield Scene(prometheus, quiet, troubled, ending, kept, doomed, folder, key, stubs, held, threads, work)
