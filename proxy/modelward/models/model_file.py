@@ -132,8 +132,13 @@ def _scarce_memory() -> int:
     """What this process may write to where a parser that takes ever larger pieces may have met that; else 0. protobuf
     tells both in the same words."""
     bound, _ = resource.getrlimit(resource.RLIMIT_DATA)
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-    return bound if bound != resource.RLIM_INFINITY and 2 * most >= bound else 0
+    return bound if bound != resource.RLIM_INFINITY and 2 * _most_resident() >= bound else 0
+
+
+def _most_resident() -> int:
+    """Bytes. That of getrusage is also what the process had that started this one."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
 
 
 def _check_versions(model: Any, where: str) -> list[Problem]:

@@ -126,6 +126,15 @@ def test_it_finds_the_problems_that_a_check_here_finds(
     assert problems(lambda: loaded(read, file)) == problems(lambda: load_artifact(tmp_path, file, scan=True))
 
 
+def test_what_its_starter_has_in_memory_is_not_taken_for_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "model.onnx"
+    file.write_bytes(b"no model")
+    large = bytearray(b"x") * (1200 << 20)  # more than half of what it may take
+    with Reader().reading(60) as load_unseen:
+        (told,) = problems(lambda: loaded(load_unseen, file))
+    assert len(large) and "memory" not in told
+
+
 def test_what_it_logs_is_in_the_log_of_the_one_that_asks(
     read: Load, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
